@@ -1,0 +1,43 @@
+#!/bin/sh
+# Install the Debian packages that are missing. Usage: system-packages.sh run|test
+#   run   what the service needs: PortAudio, and Python's venv module
+#   test  what the suite needs besides: a broker and a sound daemon as the virtual microphone
+set -eu
+
+case "${1:-}" in
+    run) wanted="libportaudio2" ;;
+    test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils" ;;
+    *) echo "usage: $0 run|test" >&2; exit 2 ;;
+esac
+if [ "$1" = run ] && ! "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null; then
+    wanted="$wanted python3-venv"
+fi
+
+missing=""
+for package in $wanted; do
+    if ! dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
+        missing="$missing $package"
+    fi
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "Missing system packages:$missing. This system has no apt-get: install them by hand." >&2
+    exit 1
+fi
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo="sudo"
+echo "Installing system packages:$missing"
+$sudo apt-get update -qq
+# shellcheck disable=SC2086  # the list is meant to split
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+
+# Debian starts a freshly installed broker; the suite starts its own, and nobody asked for this one.
+case "$missing" in
+    *" mosquitto"*)
+        if [ -d /run/systemd/system ]; then
+            $sudo systemctl disable --now --quiet mosquitto
+            echo "Mosquitto was installed for the tests; its system service is switched off."
+        fi
+        ;;
+esac

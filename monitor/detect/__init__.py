@@ -1,0 +1,1 @@
+"""Audio to episodes: activity, log-mel, gate model, episode state machine, cause classifier."""

@@ -1,0 +1,1 @@
+"""The wiring: starts, supervises and stops the rooms."""

@@ -1,0 +1,1 @@
+"""Messages out: MQTT with Home Assistant discovery, JSON lines, a list for tests."""

@@ -1,0 +1,37 @@
+"""What the service needs of a sink, the end of the line for messages."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from monitor.messages import AnyMessage
+
+
+class Sink(Protocol):
+    """Delivers messages. One worker thread calls it; it never calls back."""
+
+    @property
+    def name(self) -> str:
+        """For logs and health."""
+
+    def open(self) -> None:
+        """Begin; must not wait for a network.
+
+        Raises PermanentSinkError when the configuration can never work.
+        """
+
+    def handle(self, message: AnyMessage) -> None:
+        """Deliver one message, or hand it to something that will.
+
+        Raises RetryableSinkError (the worker offers the same message again) or PermanentSinkError
+        (the worker drops it, counts it and says so).
+        """
+
+    def tick(self) -> None:
+        """Called about once a second between messages: reconnect work, re-sent state."""
+
+    def fault(self) -> str:
+        """Why messages do not get through at the moment; empty while all is well. Any thread."""
+
+    def close(self, timeout_s: float) -> None:
+        """Deliver what can be delivered within ``timeout_s`` and release everything."""
