@@ -1,0 +1,262 @@
+"""Read the configuration: defaults < TOML file < environment < flags.
+
+Every value remembers where it came from, for `cradlewatch config` and for the sentence about a value
+that cannot be used. All mistakes are reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from monitor.config.checks import contradictions
+from monitor.config.schema import Config
+from monitor.config.sentences import is_optional, is_secret, not_allowed, suggestion, unwrapped
+from monitor.errors import ConfigError
+
+DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
+ENVIRONMENT_PREFIX: Final = "CRADLEWATCH_"
+PATH_VARIABLE: Final = "CRADLEWATCH_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A value from the command line. ``name`` is the flag as the user wrote it."""
+
+    key: str
+    value: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration, and per key ("mqtt.port") where its value came from."""
+
+    config: Config
+    origins: Mapping[str, str]
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value before it was checked. ``is_text``: it was written as text, whatever the key's type."""
+
+    key: str
+    value: object
+    origin: str
+    is_text: bool
+
+
+def fields() -> dict[str, FieldInfo]:
+    """Every key ("mqtt.port") with its declaration, in the order of the models."""
+    return {
+        f"{section}.{name}": field
+        for section, model in _sections().items()
+        for name, field in model.model_fields.items()
+    }
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    flags: Iterable[Flag] = (),
+    environ: Mapping[str, str] | None = None,
+    default_path: Path = DEFAULT_PATH,
+) -> Loaded:
+    """Load and check the configuration.
+
+    ``path`` is that of ``--config``; without it $CRADLEWATCH_CONFIG counts, then ``default_path``
+    if that exists. Raises ConfigError with one line for every mistake.
+    """
+    environ = os.environ if environ is None else environ
+    path = _find(path, environ, default_path)
+    problems: list[str] = []
+    given = [
+        *(_from_file(path, problems) if path is not None else ()),
+        *_from_environment(environ, problems),
+        *(_Given(flag.key, flag.value, f"flag {flag.name}", is_text=True) for flag in flags),
+    ]
+    values, origins = _checked(given, problems)
+    _read_password(values, origins, path, environ, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    config = Config.model_validate(_nested(values))
+    problems = list(contradictions(config))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Loaded(config, origins, path)
+
+
+def _sections() -> dict[str, Any]:
+    return {name: type(field.default) for name, field in Config.model_fields.items()}
+
+
+def _find(path: Path | None, environ: Mapping[str, str], default_path: Path) -> Path | None:
+    if path is not None:
+        return path
+    if environ.get(PATH_VARIABLE):
+        return Path(environ[PATH_VARIABLE])
+    return default_path if default_path.exists() else None
+
+
+# --- the sources ----------------------------------------------------------------------------------
+
+
+def _from_file(path: Path, problems: list[str]) -> Iterator[_Given]:
+    table = _read_toml(path)
+    sections = _sections()
+    for section, content in table.items():
+        if section not in sections:
+            hint = suggestion(section, sections) or f"The sections are {', '.join(sections)}."
+            problems.append(f"Unknown section [{section}] in {path}. {hint}")
+        elif not isinstance(content, dict):
+            problems.append(f"{section} in {path} is a section: write [{section}] above its keys.")
+        else:
+            for name, value in content.items():
+                key = f"{section}.{name}"
+                yield _Given(key, value, f"file {path}: {key}", is_text=False)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"The configuration file {path} does not exist.",
+            f"Create it (`cradlewatch config --example > {path}`) or name another with --config.",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file {path} cannot be read: {error.strerror}.",
+            "Check the path and the access rights.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The configuration file {path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"The configuration file {path} is not valid TOML: {error}.", "Mend that line."
+        ) from error
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[_Given]:
+    for variable, value in sorted(environ.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == PATH_VARIABLE:
+            continue
+        section, separator, name = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if separator:
+            yield _Given(f"{section}.{name}", value, f"environment variable {variable}", is_text=True)
+        elif section.split("_")[0] in _sections():
+            # One underscore for two would be a setting that silently does nothing.
+            head, _, tail = variable.removeprefix(ENVIRONMENT_PREFIX).partition("_")
+            problems.append(
+                f"The environment variable {variable} sets nothing. "
+                f"Did you mean {ENVIRONMENT_PREFIX}{head}__{tail or '<KEY>'}?"
+            )
+
+
+# --- the checks -----------------------------------------------------------------------------------
+
+
+def _checked(given: Iterable[_Given], problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    known = fields()
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(known, "default")
+    for item in given:
+        field = known.get(item.key)
+        if field is None:
+            problems.append(_unknown(item, known))
+        elif is_secret(item.key) and not item.origin.startswith("environment"):
+            problems.append(
+                f"{item.key} ({item.origin}) would lie open there: put it into a file and name that as "
+                f"{item.key}_file, or set {_variable(item.key)}."
+            )
+        elif item.is_text and item.value == "" and is_optional(field):
+            values[item.key], origins[item.key] = None, item.origin
+        else:
+            try:
+                values[item.key] = _parsed(item, field)
+            except ValidationError:
+                problems.append(not_allowed(item.key, item.value, field, item.origin))
+            origins[item.key] = item.origin
+    return values, origins
+
+
+def _parsed(item: _Given, field: FieldInfo) -> Any:
+    declared: Any = Annotated[field.annotation, field]
+    adapter: TypeAdapter[Any] = TypeAdapter(declared)
+    if item.is_text:
+        return adapter.validate_strings(item.value)
+    # TOML has types of its own, so "8883" is not a port; but it has no paths.
+    is_path = unwrapped(field.annotation)[0] is Path
+    return adapter.validate_python(item.value, strict=not is_path)
+
+
+def _unknown(item: _Given, known: Mapping[str, FieldInfo]) -> str:
+    section, _, name = item.key.partition(".")
+    siblings = [key for key in known if key.startswith(f"{section}.")]
+    hint = suggestion(item.key, siblings) or suggestion(item.key, known)
+    if not hint:
+        by_name = [key for key in known if name and key.endswith(f".{name}")]
+        hint = f"Did you mean {by_name[0]}?" if by_name else "`cradlewatch config` lists all keys."
+    return f"Unknown key {item.key} ({item.origin}). {hint}"
+
+
+def _variable(key: str) -> str:
+    return ENVIRONMENT_PREFIX + key.upper().replace(".", "__")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    tree: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+    return tree
+
+
+# --- the password ---------------------------------------------------------------------------------
+
+
+def _read_password(
+    values: dict[str, Any],
+    origins: dict[str, str],
+    path: Path | None,
+    environ: Mapping[str, str],
+    problems: list[str],
+) -> None:
+    """Replace ``mqtt.password_file`` by what it holds; the environment's password wins over it."""
+    named: Path | None = values.get("mqtt.password_file")
+    if named is None or values.get("mqtt.password") is not None:
+        return
+    file = _locate(named, path, environ)
+    origin = origins["mqtt.password_file"]
+    try:
+        password = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        problems.append(
+            f'mqtt.password_file = "{named}" ({origin}) cannot be read as {file}: {reason}. '
+            "Check the path and the access rights."
+        )
+        return
+    if not password:
+        problems.append(f'mqtt.password_file = "{named}" ({origin}) is empty: write the password into it.')
+        return
+    values["mqtt.password"] = SecretStr(password)
+    origins["mqtt.password"] = f"file {file}"
+
+
+def _locate(named: Path, path: Path | None, environ: Mapping[str, str]) -> Path:
+    """Find a password file: systemd's credentials first, then beside the configuration file."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and not named.is_absolute() and (Path(credentials) / named).exists():
+        return Path(credentials) / named
+    return named if path is None else path.parent / named

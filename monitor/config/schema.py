@@ -1,0 +1,255 @@
+"""Every key that a user may set: unit, range, default and one line of help.
+
+The models say what is allowed; where a value came from is the loader's business. Rooms never see
+them: ``monitor.service.app`` hands each room its own settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a text has to look like, in words."""
+
+    words: str
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256), Rule("of 1 to 256 characters")]
+Slug = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$"),
+    Rule("of 1 to 32 characters out of a-z, 0-9, - and _ that begins with a letter or a digit"),
+]
+ClientId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    Rule("of 1 to 64 characters out of A-Z, a-z, 0-9, - and _"),
+]
+Topic = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/#+\x00]([^#+\x00]{0,126}[^/#+\x00])?$"),
+    Rule("of 1 to 128 characters without # and +, that neither begins nor ends with /"),
+]
+
+
+def _key(default: Any, description: str, *, unit: str = "", example: Any = None, **bounds: Any) -> Any:
+    """Declare a key. ``example`` stands in the example file where the default is 'not set'."""
+    return Field(
+        default=default,
+        description=description,
+        examples=None if example is None else [example],
+        json_schema_extra={"unit": unit} if unit else None,
+        **bounds,
+    )
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CaptureConfig(Section):
+    """Where the audio comes from."""
+
+    source: Literal["microphone", "file", "stdin"] = _key(
+        "microphone", "The input: a microphone, a recording, or raw 16-bit little-endian PCM on stdin."
+    )
+    device: Text | None = _key(
+        None,
+        "Name of the microphone, or a part of it, as `cradlewatch devices` shows it; not set: the default.",
+        example="USB Audio",
+    )
+    channel: int = _key(1, "The channel to listen to; channels are never mixed.", ge=1, le=64)
+    sample_rate_hz: int | None = _key(
+        None,
+        "Rate to open the microphone at, or rate of raw PCM; not set: the device's own, 16000 for PCM.",
+        unit="Hz",
+        example=48000,
+        ge=8000,
+        le=192000,
+    )
+    pcm_channels: int = _key(1, "Number of channels in raw PCM on stdin.", ge=1, le=64)
+    latency_s: float = _key(
+        0.2,
+        "Buffer asked of the microphone; a small one loses audio on a busy machine.",
+        unit="s",
+        ge=0.02,
+        le=2,
+    )
+    file: Path | None = _key(
+        None, 'The recording that is heard when source = "file".', example="/var/lib/cradlewatch/night.flac"
+    )
+    realtime: bool = _key(True, "Play a recording at the speed of life rather than as fast as possible.")
+
+
+class DetectConfig(Section):
+    """When crying is called crying. Not set: as the model's own manifest says."""
+
+    onset_threshold: float | None = _key(
+        None, "Smoothed cry probability that counts towards an episode.", example=0.6, gt=0, lt=1
+    )
+    offset_threshold: float | None = _key(
+        None, "Smoothed cry probability below which crying has stopped.", example=0.3, gt=0, lt=1
+    )
+    onset_hits: int | None = _key(
+        None, "Steps above the onset threshold that begin an episode.", example=2, ge=1, le=50
+    )
+    onset_window_hops: int | None = _key(
+        None,
+        "Length of the window in which those steps are counted.",
+        unit="steps of 240 ms",
+        example=4,
+        ge=1,
+        le=50,
+    )
+    hang_over_s: float | None = _key(
+        None, "Quiet that ends an episode; shorter pauses are breath.", unit="s", example=8.0, ge=0.5, le=300
+    )
+    cool_down_s: float | None = _key(
+        None, "Time after an episode in which none begins.", unit="s", example=5.0, ge=0, le=3600
+    )
+    update_every_s: float | None = _key(
+        None, "Time between updates of an episode that goes on.", unit="s", example=5.0, ge=1, le=600
+    )
+    vad_mode: int | None = _key(
+        None,
+        "Strictness of the voice detector that wakes the gate model: 0 wakes it most.",
+        example=1,
+        ge=0,
+        le=3,
+    )
+    level_margin_db: float | None = _key(
+        None,
+        "Level above the room's own noise that wakes the gate model even where the voice detector sees none.",
+        unit="dB",
+        example=6.0,
+        ge=0,
+        le=40,
+    )
+    always_awake: bool = _key(False, "Run the gate model on every step: more work, nothing slept through.")
+    classify: bool = _key(True, "Estimate the likely cause of an episode after it was reported.")
+
+
+class MqttConfig(Section):
+    """The broker and Home Assistant."""
+
+    host: Text | None = _key(
+        None, "Host name or address of the broker; not set: no MQTT.", example="homeassistant.local"
+    )
+    port: int | None = _key(
+        None, "Port of the broker; not set: 1883, with TLS 8883.", example=1883, ge=1, le=65535
+    )
+    username: Text | None = _key(None, "User name at the broker.", example="cradlewatch")
+    password: SecretStr | None = _key(
+        None, "Password at the broker; only from the environment, in a file use password_file."
+    )
+    password_file: Path | None = _key(
+        None,
+        "File that holds the password; a bare name is looked up among the systemd credentials first.",
+        example="mqtt-password",
+    )
+    client_id: ClientId | None = _key(
+        None, "Client name at the broker; not set: cradlewatch-<device>.", example="cradlewatch-nursery"
+    )
+    protocol: Literal["auto", "5", "3.1.1"] = _key(
+        "auto", "MQTT version; auto tries 5 and falls back to 3.1.1."
+    )
+    tls: bool = _key(False, "Encrypt the connection and verify the broker's certificate.")
+    ca_file: Path | None = _key(
+        None,
+        "Certificates that are trusted; not set: those of the system.",
+        example="/etc/cradlewatch/ca.crt",
+    )
+    cert_file: Path | None = _key(
+        None, "Our own certificate, where the broker asks for one.", example="/etc/cradlewatch/client.crt"
+    )
+    key_file: Path | None = _key(None, "Key of our own certificate.", example="/etc/cradlewatch/client.key")
+    keepalive_s: int = _key(
+        15,
+        "Time between signs of life; the broker calls us offline after 1.5 of them.",
+        unit="s",
+        ge=5,
+        le=3600,
+    )
+    base_topic: Topic = _key("cradlewatch", "First part of all our topics.")
+    discovery: bool = _key(True, "Announce the entities to Home Assistant.")
+    discovery_prefix: Topic = _key("homeassistant", "Home Assistant's discovery prefix.")
+    birth_topic: Topic = _key(
+        "homeassistant/status", "Topic on which Home Assistant says that it has started."
+    )
+
+
+class EventsConfig(Section):
+    """What the messages say and how often."""
+
+    device: Slug = _key("cradlewatch", "Identity of this monitor in topics and messages: a-z, 0-9, - and _.")
+    name: Text = _key("Cradlewatch", "Name of this monitor in Home Assistant, the room for example.")
+    telemetry_every_s: float = _key(
+        1.0, "Time between reports of level and score.", unit="s", ge=0.24, le=3600
+    )
+
+
+class JsonlConfig(Section):
+    """Messages as lines of JSON."""
+
+    path: Path | None = _key(
+        None,
+        "File that every message is appended to, - for stdout; not set: none.",
+        example="/var/lib/cradlewatch/events.jsonl",
+    )
+
+
+class LogConfig(Section):
+    """What is written to the journal or the terminal (always on stderr)."""
+
+    level: Literal["debug", "info", "warning", "error"] = _key("info", "The least important line written.")
+    format: Literal["auto", "console", "logfmt", "json"] = _key(
+        "auto", "Form of a line; auto is console on a terminal and logfmt elsewhere."
+    )
+
+
+class ServiceConfig(Section):
+    """Health, watchdog and stopping."""
+
+    stop_timeout_s: float = _key(
+        8.0, "Time in which everything has to be delivered and stopped.", unit="s", ge=1, le=60
+    )
+    heartbeat_s: float = _key(
+        30.0, "Time between health messages while nothing changes.", unit="s", ge=5, le=3600
+    )
+    silent_after_s: float = _key(
+        10.0,
+        "Digital silence, or one constant value, after which the microphone is called faulty.",
+        unit="s",
+        ge=2,
+        le=3600,
+    )
+    lost_after_s: float = _key(
+        1.5, "Time without any audio after which the microphone is called lost.", unit="s", ge=0.5, le=60
+    )
+    queue_length: int = _key(
+        256,
+        "Messages kept for a sink that cannot deliver; level reports give way first.",
+        unit="messages",
+        ge=16,
+        le=65536,
+    )
+
+
+class Config(BaseModel):
+    """The whole configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capture: CaptureConfig = CaptureConfig()
+    detect: DetectConfig = DetectConfig()
+    events: EventsConfig = EventsConfig()
+    mqtt: MqttConfig = MqttConfig()
+    jsonl: JsonlConfig = JsonlConfig()
+    log: LogConfig = LogConfig()
+    service: ServiceConfig = ServiceConfig()
