@@ -1,0 +1,93 @@
+"""Forms of a log line, what journald gets, and that no secret is written."""
+
+import io
+import json
+import logging
+import os
+import re
+
+import pytest
+import structlog
+
+from monitor.log import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(form: str, *, level: str = "info", write) -> list[str]:
+    stream = io.StringIO()
+    configure_logging(level, form, stream=stream, environ={})
+    write(structlog.get_logger())
+    return stream.getvalue().splitlines()
+
+
+def test_logfmt_begins_with_time_level_event_and_thread():
+    (line,) = lines("logfmt", write=lambda log: log.info("capture.overflow", lag_ms=12))
+    assert re.fullmatch(
+        r"timestamp=\S+Z level=info event=capture\.overflow thread=MainThread lag_ms=12", line
+    )
+
+
+def test_json_lines_are_json():
+    (line,) = lines("json", write=lambda log: log.warning("mqtt.lost", host="h"))
+    assert json.loads(line)["event"] == "mqtt.lost"
+
+
+def test_auto_is_logfmt_where_there_is_no_terminal():
+    (line,) = lines("auto", write=lambda log: log.info("a.b"))
+    assert "event=a.b" in line
+
+
+def test_lines_below_the_level_are_left_out():
+    assert lines("logfmt", level="warning", write=lambda log: log.info("a.b")) == []
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json", "console"])
+def test_secrets_are_hidden(form):
+    (line,) = lines(form, write=lambda log: log.info("mqtt.connect", mqtt_password="hush", user="u"))
+    assert "hush" not in line
+    assert "(hidden)" in line
+
+
+def test_the_libraries_warnings_take_the_same_way():
+    stream = io.StringIO()
+    configure_logging("info", "json", stream=stream, environ={})
+    logging.getLogger("paho").info("chatter")
+    logging.getLogger("paho").warning("trouble")
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == "trouble"
+    assert json.loads(line)["logger"] == "paho"
+
+
+def test_the_journal_gets_a_priority_and_one_line_even_for_a_traceback(tmp_path):
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        status = os.fstat(stream.fileno())
+        configure_logging(
+            "info", "auto", stream=stream, environ={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        )
+        log = structlog.get_logger()
+        log.info("service.ready")
+        try:
+            int("boom")
+        except ValueError:
+            log.exception("thread.failed")
+        stream.flush()
+        stream.seek(0)
+        first, second = stream.read().splitlines()
+    assert first == "<6>level=info event=service.ready thread=MainThread"
+    assert second.startswith("<3>level=error event=thread.failed")
+    assert "ValueError: invalid literal" in second
+
+
+def test_a_redirected_stream_is_not_taken_for_the_journal():
+    (line,) = lines("logfmt", write=lambda log: log.info("a.b"))
+    assert not line.startswith("<")
