@@ -1,0 +1,101 @@
+"""One line of JSON a message, to a file or to standard output."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from pathlib import Path
+
+from typing_extensions import override
+
+from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError
+from monitor.messages import AnyMessage
+from monitor.sinks.base import Sink
+
+
+class JsonLinesSink(Sink):
+    """Appends each message to ``path``, or writes it to standard output when that is None.
+
+    Every line is handed to the operating system before ``handle`` returns, so a reader sees it at
+    once and a killed process loses none. A line is whole or absent: what a full disk cut off is
+    taken back.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._target = "standard output" if path is None else str(path)
+        self._file: io.FileIO | None = None
+        self._fault = ""
+
+    @property
+    @override
+    def name(self) -> str:
+        return "jsonl"
+
+    @override
+    def open(self) -> None:
+        try:
+            if self._path is None:
+                # A duplicate, so that close() leaves the process its standard output.
+                self._file = io.FileIO(os.dup(sys.stdout.fileno()), "wb")
+            else:
+                self._file = io.FileIO(self._path, "ab")
+        except OSError as error:
+            raise PermanentSinkError(
+                f"The event log {self._target} cannot be opened: {_reason(error)}.",
+                "Choose a file in an existing folder that the service may write to.",
+            ) from error
+
+    @override
+    def handle(self, message: AnyMessage) -> None:
+        assert self._file is not None, "handle() before open()"
+        try:
+            _append(self._file, message.to_json().encode() + b"\n")
+        except OSError as error:
+            failure = self._translate(error)
+            self._fault = str(failure)
+            raise failure from error
+        self._fault = ""
+
+    @override
+    def tick(self) -> None:
+        """Nothing to do between messages."""
+
+    @override
+    def fault(self) -> str:
+        return self._fault
+
+    @override
+    def close(self, timeout_s: float) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _translate(self, error: OSError) -> SinkError:
+        if isinstance(error, BrokenPipeError):
+            return PermanentSinkError(
+                f"Nobody reads {self._target} any more.", "Start the reader again, then the service."
+            )
+        return RetryableSinkError(
+            f"The event log {self._target} cannot be written: {_reason(error)}.",
+            "Make room on the disk or choose another file.",
+        )
+
+
+def _append(file: io.FileIO, line: bytes) -> None:
+    regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    whole = os.fstat(file.fileno()).st_size if regular else 0
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[os.write(file.fileno(), rest) :]
+    except OSError:
+        if regular and len(rest) < len(line):
+            os.ftruncate(file.fileno(), whole)
+        raise
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,97 @@
+import json
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.sinks.jsonl import JsonLinesSink
+from tests.sinks.messages import episode, telemetry
+
+
+@pytest.fixture
+def log(tmp_path):
+    sink = JsonLinesSink(tmp_path / "events.jsonl")
+    sink.open()
+    yield sink
+    sink.close(0)
+
+
+def test_each_message_is_a_line_that_a_reader_sees_at_once(log, tmp_path):
+    for number in (1, 2):
+        log.handle(telemetry(number))
+        log.tick()
+        lines = (tmp_path / "events.jsonl").read_text().splitlines()
+        assert [json.loads(line)["event_id"] for line in lines] == [f"t{n + 1}" for n in range(number)]
+    assert log.name == "jsonl"
+
+
+def test_a_second_run_appends(tmp_path):
+    for number in (1, 2):
+        sink = JsonLinesSink(tmp_path / "events.jsonl")
+        sink.open()
+        sink.handle(episode(number=number))
+        sink.close(0)
+        sink.close(0)
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 2
+
+
+def test_standard_output_gets_the_lines_and_stays_open(capfd):
+    sink = JsonLinesSink(None)
+    sink.open()
+    sink.handle(episode())
+    sink.close(0)
+    print("still here")
+    first, second = capfd.readouterr().out.splitlines()
+    assert json.loads(first)["event_type"] == "started"
+    assert second == "still here"
+
+
+def test_a_folder_that_is_not_there_is_told_at_start(tmp_path):
+    with pytest.raises(PermanentSinkError, match=r"nowhere/x\.jsonl cannot be opened: No such file"):
+        JsonLinesSink(tmp_path / "nowhere" / "x.jsonl").open()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_worth_another_try_and_a_fault():
+    sink = JsonLinesSink(Path("/dev/full"))
+    sink.open()
+    with pytest.raises(RetryableSinkError, match=r"cannot be written: No space left.*Make room"):
+        sink.handle(episode())
+    assert "No space left" in sink.fault()
+    sink.close(0)
+
+
+def test_a_line_cut_off_by_a_limit_is_taken_back_and_the_next_try_is_whole(log, tmp_path):
+    log.handle(telemetry(1))
+    whole = (tmp_path / "events.jsonl").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 10, before[1]))
+    try:
+        with pytest.raises(RetryableSinkError, match="too large"):
+            log.handle(telemetry(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "events.jsonl").stat().st_size == whole
+    log.handle(telemetry(2))
+    assert log.fault() == ""
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event_id"] for line in lines] == ["t1", "t2"]
+
+
+def test_a_reader_that_went_away_is_final(tmp_path):
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    sink = JsonLinesSink(fifo)
+    sink.open()
+    sink.handle(telemetry())
+    os.close(reader)
+    with pytest.raises(PermanentSinkError, match="Nobody reads"):
+        sink.handle(telemetry())
+    assert "Nobody reads" in sink.fault()
+    sink.close(0)
