@@ -5,6 +5,7 @@ Main owns the :class:`Threads`; any thread may ask it to stop.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ class Deadline:
     def __init__(self, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at = clock() + timeout_s
+        self.length_s = timeout_s
 
     def left_s(self) -> float:
         """Seconds until the deadline, never negative."""
@@ -36,13 +38,12 @@ class Deadline:
 
 
 class Threads:
-    """The service's threads.
-
-    The first failure is kept and wakes main; later ones are logged. ``wake`` is what main sleeps on.
-    """
+    """The service's threads, and what main sleeps on. The first failure is kept and wakes main."""
 
     def __init__(self) -> None:
-        self.wake = threading.Event()
+        # Not an Event: a signal handler that sets one while main is about to wait for it locks up.
+        # A SimpleQueue's put is reentrant.
+        self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._failure: Failure | None = None
@@ -55,6 +56,18 @@ class Threads:
         thread.start()
         return thread
 
+    def wake(self) -> None:
+        """Let main come round. Any thread, and signal handlers."""
+        self._wakings.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Main sleeps here; whether it was woken before ``timeout_s`` had passed."""
+        try:
+            self._wakings.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
+
     @property
     def failure(self) -> Failure | None:
         with self._lock:
@@ -66,7 +79,7 @@ class Threads:
         with self._lock:
             if self._failure is None:
                 self._failure = failure
-        self.wake.set()
+        self.wake()
 
     def join(self, deadline: Deadline) -> list[str]:
         """Wait for all threads until the one deadline; the names of those still alive."""

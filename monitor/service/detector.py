@@ -1,0 +1,154 @@
+"""The detector's thread: source → pipeline → messages → bus. Never waits for network or disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import structlog
+
+from monitor.capture.source import AudioSource
+from monitor.events.assembler import MessageAssembler
+from monitor.events.bus import MessageBus
+from monitor.events.clock import StreamClock
+from monitor.service.signal_watch import SignalWatch
+from monitor.types import (
+    Block,
+    DetectorOutput,
+    EndOfStream,
+    EpisodeEnded,
+    EpisodeStarted,
+    Gap,
+    SampleIndex,
+    seconds,
+)
+
+log = structlog.get_logger(__name__)
+
+READ_TIMEOUT_S: Final = 0.25
+
+
+class Detector(Protocol):
+    """What this thread needs of :class:`monitor.detect.pipeline.Pipeline`."""
+
+    def process(self, item: Block | Gap) -> list[DetectorOutput]: ...
+
+    def flush(self) -> list[DetectorOutput]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorStats:
+    turned_age_s: float
+    """Since the thread last came round, with audio or without."""
+    position_s: float
+    gaps: int
+    gap_s: float
+    last_gap_age_s: float | None
+    episodes: int
+    constant_s: float
+    """For how long the samples have had one value."""
+    constant_value: int | None
+    slowest_step_s: float
+    """Longest time that one read of audio took to process."""
+
+
+class DetectorThread:
+    """Reads the source to its end or until stopped. The source must have been started."""
+
+    def __init__(
+        self,
+        source: AudioSource,
+        pipeline: Detector,
+        assembler: MessageAssembler,
+        clock: StreamClock,
+        bus: MessageBus,
+        *,
+        on_end: Callable[[], None],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._assembler = assembler
+        self._clock = clock
+        self._bus = bus
+        self._on_end = on_end
+        self._monotonic_s = monotonic_s
+        self._stopping = threading.Event()
+        self._stop_timeout_s = 0.0
+        self._signal = SignalWatch()
+        self._turned_at = monotonic_s()
+        self._position = SampleIndex(0)
+        self._gaps = self._gap_samples = self._episodes = 0
+        self._gap_at: float | None = None
+        self._slowest_step_s = 0.0
+
+    def run(self) -> None:
+        """The thread. An open episode is ended and published however the stream ends."""
+        try:
+            self._read_on()
+        finally:
+            self._source.stop(self._stop_timeout_s)
+        self._publish(self._pipeline.flush())
+        self._on_end()
+
+    def request_stop(self, timeout_s: float) -> None:
+        """Stop the source within ``timeout_s``, end an open episode, end the thread. Any thread."""
+        self._stop_timeout_s = timeout_s
+        self._stopping.set()
+
+    def stats(self) -> DetectorStats:
+        """A snapshot; any thread may call it."""
+        now = self._monotonic_s()
+        return DetectorStats(
+            turned_age_s=now - self._turned_at,
+            position_s=seconds(self._position),
+            gaps=self._gaps,
+            gap_s=seconds(self._gap_samples),
+            last_gap_age_s=None if self._gap_at is None else now - self._gap_at,
+            episodes=self._episodes,
+            constant_s=self._signal.constant_s,
+            constant_value=self._signal.value,
+            slowest_step_s=self._slowest_step_s,
+        )
+
+    def _read_on(self) -> None:
+        while not self._stopping.is_set():
+            item = self._source.read(READ_TIMEOUT_S)
+            self._turned_at = self._monotonic_s()
+            if isinstance(item, EndOfStream):
+                log.info("source.ended", position_s=seconds(self._position))
+                return
+            if item is not None:
+                self._take(item)
+
+    def _take(self, item: Block | Gap) -> None:
+        self._clock.observe(item.stop, datetime.now(UTC))
+        self._signal.observe(item)
+        if isinstance(item, Gap):
+            self._gaps += 1
+            self._gap_samples += item.length
+            self._gap_at = self._monotonic_s()
+            log.warning("detector.gap", reason=item.reason.value, length_s=round(seconds(item.length), 3))
+        self._publish(self._pipeline.process(item))
+        self._position = item.stop
+        self._slowest_step_s = max(self._slowest_step_s, self._monotonic_s() - self._turned_at)
+
+    def _publish(self, outputs: Iterable[DetectorOutput]) -> None:
+        for output in outputs:
+            message = self._assembler.assemble(output)
+            if message is not None:
+                self._bus.publish(message)
+            if isinstance(output, EpisodeStarted):
+                self._episodes += 1
+                log.info("episode.started", number=output.number, score=round(output.score, 3))
+            elif isinstance(output, EpisodeEnded):
+                log.info(
+                    "episode.ended",
+                    number=output.number,
+                    crying_s=round(output.crying_s, 1),
+                    truncated=output.truncated,
+                )

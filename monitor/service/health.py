@@ -1,0 +1,205 @@
+"""How the monitor is, judged at the data: a service that runs and does not listen is its worst failure.
+
+Main calls it once a second. No clock and no thread in here: time comes in with the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final
+
+from monitor.capture.source import SourceState, SourceStats
+from monitor.service.detector import DetectorStats
+from monitor.service.worker import WorkerStats
+
+
+class State(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    """It listens, but something is lost or late."""
+    FAULT = "fault"
+    """It does not listen: a cry would go unheard."""
+
+
+class Concern(Enum):
+    """What a trouble says about the microphone."""
+
+    MICROPHONE = "microphone"
+    SIGNAL = "signal"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on something is called a trouble. All in seconds."""
+
+    lost_after_s: float = 1.5
+    silent_after_s: float = 10.0
+    detector_stuck_after_s: float = 5.0
+    queued_after_s: float = 30.0
+    loss_remembered_s: float = 60.0
+    """A loss of audio is over at once; it is reported for this long, so that somebody sees it."""
+    recovered_after_s: float = 3.0
+    """A trouble has to stay away for this long: a loose plug must not flap in the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is judged, at the time ``now_s`` of a monotonic clock."""
+
+    now_s: float
+    source: SourceStats
+    detector: DetectorStats
+    workers: tuple[WorkerStats, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """``kind`` identifies it over time; ``reason`` is a sentence without running numbers."""
+
+    kind: str
+    state: State
+    reason: str
+    concern: Concern = Concern.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    state: State = State.OK
+    reasons: tuple[str, ...] = ()
+    microphone_ok: bool = True
+    signal_ok: bool = True
+
+
+_STARTING: Final = "microphone.starting"
+_SEVERITY: Final = list(State)
+
+
+@dataclass(slots=True)
+class HealthTracker:
+    """Keeps troubles until they have stayed away for a while."""
+
+    limits: Limits = field(default_factory=Limits)
+    _seen: dict[str, tuple[Trouble, float]] = field(default_factory=dict)
+    _overflows: int = 0
+    _overflow_at_s: float | None = None
+
+    def update(self, snapshot: Snapshot) -> Health:
+        """Judge ``snapshot``; snapshots come in order of time."""
+        self._note_overflows(snapshot)
+        for trouble in self._troubles(snapshot):
+            self._seen[trouble.kind] = (trouble, snapshot.now_s)
+        hold_s = self.limits.recovered_after_s
+        self._seen = {
+            kind: (trouble, at_s)
+            for kind, (trouble, at_s) in self._seen.items()
+            # Starting is no trouble to recover from: it is over with the first block.
+            if at_s == snapshot.now_s or (snapshot.now_s - at_s < hold_s and kind != _STARTING)
+        }
+        troubles = sorted((t for t, _ in self._seen.values()), key=lambda t: -_SEVERITY.index(t.state))
+        return Health(
+            state=troubles[0].state if troubles else State.OK,
+            reasons=tuple(trouble.reason for trouble in troubles),
+            microphone_ok=all(trouble.concern is not Concern.MICROPHONE for trouble in troubles),
+            signal_ok=all(trouble.concern is not Concern.SIGNAL for trouble in troubles),
+        )
+
+    def _note_overflows(self, snapshot: Snapshot) -> None:
+        if snapshot.source.overflows > self._overflows:
+            self._overflow_at_s = snapshot.now_s
+        self._overflows = snapshot.source.overflows
+
+    def _troubles(self, snapshot: Snapshot) -> Iterator[Trouble]:
+        yield from self._of_source(snapshot.source)
+        yield from self._of_detector(snapshot)
+        for worker in snapshot.workers:
+            yield from self._of_worker(worker)
+
+    def _of_source(self, source: SourceStats) -> Iterator[Trouble]:
+        if source.state is SourceState.ENDED:
+            return
+        age_s = source.last_block_age_s
+        if source.state is SourceState.STARTING and not source.fault:
+            yield Trouble(_STARTING, State.DEGRADED, "The microphone is starting.", Concern.MICROPHONE)
+        elif source.state is SourceState.LOST or age_s is None or age_s > self.limits.lost_after_s:
+            reason = source.fault or "it was there and stopped delivering."
+            yield Trouble(
+                "microphone.lost",
+                State.FAULT,
+                f"The microphone delivers no audio: {reason}",
+                Concern.MICROPHONE,
+            )
+
+    def _of_detector(self, snapshot: Snapshot) -> Iterator[Trouble]:
+        detector, limits = snapshot.detector, self.limits
+        if detector.constant_s > limits.silent_after_s:
+            yield Trouble(
+                "microphone.silent", State.FAULT, _constant(detector.constant_value), Concern.SIGNAL
+            )
+        if detector.turned_age_s > limits.detector_stuck_after_s:
+            yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
+        if _recent(detector.last_gap_age_s, limits.loss_remembered_s):
+            yield Trouble("audio.gap", State.DEGRADED, "Audio was lost within the last minute.")
+        if self._overflow_at_s is not None and _recent(
+            snapshot.now_s - self._overflow_at_s, limits.loss_remembered_s
+        ):
+            yield Trouble(
+                "audio.overflow", State.DEGRADED, "The microphone overflowed within the last minute."
+            )
+
+    def _of_worker(self, worker: WorkerStats) -> Iterator[Trouble]:
+        if worker.fault:
+            yield Trouble(f"sink.{worker.name}", State.DEGRADED, f"{worker.name}: {worker.fault}")
+        elif worker.queue.oldest_age_s > self.limits.queued_after_s:
+            reason = f"{worker.name}: messages wait for more than {self.limits.queued_after_s:.0f} s."
+            yield Trouble(f"sink.{worker.name}", State.DEGRADED, reason)
+
+
+def is_alive(snapshot: Snapshot, limits: Limits) -> bool:
+    """Whether the watchdog may be fed: detector and capture both do their work.
+
+    A microphone that is known to be lost does not count against it: the capture supervision is at
+    work, and a restart of the service would take away the very link that reports the fault. Audio
+    that stays away unnoticed does.
+    """
+    if snapshot.detector.turned_age_s > limits.detector_stuck_after_s:
+        return False
+    source = snapshot.source
+    if source.state is not SourceState.RUNNING:
+        return True
+    age_s = source.last_block_age_s
+    return age_s is None or age_s <= limits.lost_after_s + limits.detector_stuck_after_s
+
+
+def counters(snapshot: Snapshot) -> dict[str, float]:
+    """The figures behind the judgement, for diagnosis."""
+    source, detector = snapshot.source, snapshot.detector
+    figures = {
+        "audio_s": detector.position_s,
+        "audio_lost_s": detector.gap_s,
+        "gaps": detector.gaps,
+        "overflows": source.overflows,
+        "capture_restarts": source.restarts,
+        "last_block_age_s": -1.0 if source.last_block_age_s is None else source.last_block_age_s,
+        "constant_signal_s": detector.constant_s,
+        "episodes": detector.episodes,
+        "slowest_step_ms": 1000 * detector.slowest_step_s,
+    }
+    for worker in snapshot.workers:
+        figures[f"{worker.name}_delivered"] = worker.delivered
+        figures[f"{worker.name}_retries"] = worker.retries
+        figures[f"{worker.name}_dropped"] = worker.dropped + worker.queue.dropped + worker.queue.lost_alerts
+        figures[f"{worker.name}_queued"] = worker.queue.depth
+    return {name: round(float(figure), 3) for name, figure in figures.items()}
+
+
+def _recent(age_s: float | None, limit_s: float) -> bool:
+    return age_s is not None and age_s < limit_s
+
+
+def _constant(value: int | None) -> str:
+    if value == 0:
+        return "The microphone delivers digital silence: it is muted, unplugged at the card, or broken."
+    return "The microphone delivers one constant value: it is broken."

@@ -1,0 +1,189 @@
+"""The running service: ordered start, supervision once a second, reverse stop within one deadline.
+
+Main runs it. Threads: the detector, one worker per sink, and what source and sinks bring along.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from monitor import __version__
+from monitor.capture.source import AudioSource
+from monitor.errors import MonitorError
+from monitor.events.bus import MessageBus
+from monitor.messages import HealthMessage
+from monitor.service.detector import DetectorThread
+from monitor.service.health import Health, HealthTracker, Limits, Snapshot, State, counters, is_alive
+from monitor.service.lifecycle import Deadline, Threads, join_all
+from monitor.service.watchdog import Watchdog
+from monitor.service.worker import SinkWorker
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All in seconds."""
+
+    stop_timeout_s: float = 8.0
+    heartbeat_s: float = 30.0
+    source_stop_s: float = 2.0
+    """The part of the stop that the device gets; the rest is for the messages."""
+
+
+class Service:
+    """Everything between the microphone and the last sink, started and stopped as one.
+
+    ``request_stop`` may be called from any thread and from a signal handler.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        source: AudioSource,
+        bus: MessageBus,
+        workers: Sequence[SinkWorker],
+        detector: Callable[[Callable[[], None]], DetectorThread],
+        limits: Limits,
+        timing: Timing,
+        watchdog: Watchdog,
+    ) -> None:
+        """``detector`` makes the detector's thread, given what it calls at the end of the stream."""
+        self._device = device
+        self._source = source
+        self._bus = bus
+        self._workers = tuple(workers)
+        self._limits = limits
+        self._timing = timing
+        self._watchdog = watchdog
+        self._threads = Threads()
+        self._listening: threading.Thread | None = None
+        self._stop_requested = False
+        self._detector = detector(self.request_stop)
+        self._tracker = HealthTracker(limits)
+        self._health: Health | None = None
+        self._published_at_s = 0.0
+        self._started_at_s = time.monotonic()
+
+    def run(self) -> int:
+        """Run until stopped, until the source ends, or until a thread fails; the exit code.
+
+        Raises DeviceNotFoundError, AudioFileError, ConfigError or PermanentSinkError when it cannot
+        start.
+        """
+        try:
+            self._start()
+            while not self._threads.wait(LOOK_EVERY_S):
+                self._look()
+        finally:
+            alive = self._stop()
+        failure = self._threads.failure
+        if failure is not None:
+            log.error("service.failed", thread=failure.thread, error=str(failure.error))
+            return failure.error.exit_code if isinstance(failure.error, MonitorError) else 1
+        return 1 if alive else 0
+
+    def request_stop(self) -> None:
+        """End ``run`` soon."""
+        self._stop_requested = True
+        self._threads.wake()
+
+    @property
+    def health(self) -> Health | None:
+        """The latest judgement; None before the first. Any thread."""
+        return self._health
+
+    def snapshot(self) -> Snapshot:
+        """All counters now. Any thread."""
+        return Snapshot(
+            now_s=time.monotonic(),
+            source=self._source.stats(),
+            detector=self._detector.stats(),
+            workers=tuple(worker.stats() for worker in self._workers),
+        )
+
+    # --- start: sinks, then audio, so that nothing is heard that cannot be reported -----------------
+
+    def _start(self) -> None:
+        for worker in self._workers:
+            worker.open()
+            self._threads.start(f"sink-{worker.name}", worker.run)
+        self._source.start()
+        self._listening = self._threads.start("detector", self._detector.run)
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._look()
+        self._watchdog.ready("Listening")
+        log.info(
+            "service.ready",
+            version=__version__,
+            source=self._source.stats().description,
+            sinks=[worker.name for worker in self._workers],
+            start_s=round(time.monotonic() - self._started_at_s, 2),
+        )
+
+    # --- supervision --------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Judge, publish what changed, and feed the watchdog if audio and detector advance."""
+        snapshot = self.snapshot()
+        health = self._tracker.update(snapshot)
+        changed = health != self._health
+        if changed:
+            self._tell(health)
+        if changed or snapshot.now_s - self._published_at_s >= self._timing.heartbeat_s:
+            self._published_at_s = snapshot.now_s
+            self._bus.publish(self._message(health, snapshot))
+        self._health = health
+        if is_alive(snapshot, self._limits):
+            self._watchdog.alive()
+
+    def _tell(self, health: Health) -> None:
+        write = {State.OK: log.info, State.DEGRADED: log.warning, State.FAULT: log.error}[health.state]
+        write("health.changed", state=health.state.value, reasons=list(health.reasons))
+        self._watchdog.status("; ".join(health.reasons) or "Listening")
+
+    def _message(self, health: Health, snapshot: Snapshot) -> HealthMessage:
+        return HealthMessage(
+            event_id=str(uuid.uuid4()),
+            device=self._device,
+            time=datetime.now(UTC),
+            state=health.state.value,
+            reasons=list(health.reasons),
+            microphone_ok=health.microphone_ok,
+            signal_ok=health.signal_ok,
+            uptime_s=round(time.monotonic() - self._started_at_s, 1),
+            version=__version__,
+            counters=counters(snapshot),
+        )
+
+    # --- stop: in reverse ---------------------------------------------------------------------------
+
+    def _stop(self) -> list[str]:
+        """Stop capture, end the open episode, drain the sinks; the threads that outlived the deadline."""
+        deadline = Deadline(self._timing.stop_timeout_s)
+        self._watchdog.stopping()
+        log.info("service.stopping", requested=self._stop_requested)
+        self._detector.request_stop(self._timing.source_stop_s)
+        # Sinks are told only now: the end of an open episode has to be in their queues first.
+        if self._listening is None:
+            self._source.stop(self._timing.source_stop_s)
+        else:
+            join_all([self._listening], Deadline(self._timing.stop_timeout_s / 2))
+        for worker in self._workers:
+            worker.request_stop(deadline)
+        alive = self._threads.join(deadline)
+        log.info("service.stopped", outliving=alive, in_s=round(deadline.length_s - deadline.left_s(), 2))
+        return alive

@@ -1,0 +1,162 @@
+"""A sink's thread: takes messages from its queue, retries what may pass, drops what never will."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.events.bus import MessageQueue, QueueStats
+from monitor.messages import AnyMessage, TelemetryMessage
+from monitor.service.lifecycle import Deadline
+from monitor.sinks.base import Sink
+
+log = structlog.get_logger(__name__)
+
+TICK_EVERY_S: Final = 1.0
+FIRST_BACK_OFF_S: Final = 0.25
+LAST_BACK_OFF_S: Final = 15.0
+CLOSING_SHARE: Final = 0.3
+"""The part of the deadline that is kept for ``close``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    name: str
+    delivered: int
+    retries: int
+    dropped: int
+    """Given up: the sink said that another try is in vain, or the deadline passed."""
+    fault: str
+    """Why messages do not get through, empty while they do."""
+    queue: QueueStats
+
+
+class SinkWorker:
+    """Carries messages from one queue to one sink. Main opens and stops it, its thread does the rest."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        queue: MessageQueue,
+        *,
+        tick_every_s: float = TICK_EVERY_S,
+        first_back_off_s: float = FIRST_BACK_OFF_S,
+        last_back_off_s: float = LAST_BACK_OFF_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sink = sink
+        self._queue = queue
+        self._tick_every_s = tick_every_s
+        self._first_back_off_s = first_back_off_s
+        self._last_back_off_s = last_back_off_s
+        self._clock = clock
+        self._next_tick = clock()
+        self._stopping = threading.Event()
+        self._deadline: Deadline | None = None
+        self._delivered = self._retries = self._dropped = 0
+
+    @property
+    def name(self) -> str:
+        return self._sink.name
+
+    def open(self) -> None:
+        """Raises PermanentSinkError when the sink's configuration can never work."""
+        self._sink.open()
+
+    def run(self) -> None:
+        """The thread: deliver until stopped, then drain and close within the deadline."""
+        try:
+            while not self._stopping.is_set():
+                self._step()
+            while self._sending_time_left_s() > 0 and (message := self._queue.get(0.0)) is not None:
+                self._deliver(message)
+        finally:
+            self._close()
+
+    def request_stop(self, deadline: Deadline) -> None:
+        """Let the thread drain its queue and close the sink by ``deadline``. Any thread."""
+        self._deadline = deadline
+        self._stopping.set()
+        self._queue.close()
+
+    def stats(self) -> WorkerStats:
+        """A snapshot; any thread may call it."""
+        return WorkerStats(
+            name=self.name,
+            delivered=self._delivered,
+            retries=self._retries,
+            dropped=self._dropped,
+            fault=self._sink.fault() or self._queue.fault(),
+            queue=self._queue.stats(),
+        )
+
+    def _step(self) -> None:
+        message = self._queue.get(max(0.0, self._next_tick - self._clock()))
+        if message is not None:
+            self._deliver(message)
+        self._tick_when_due()
+
+    def _tick_when_due(self) -> None:
+        if self._clock() >= self._next_tick:
+            self._next_tick = self._clock() + self._tick_every_s
+            self._sink.tick()
+
+    def _deliver(self, message: AnyMessage) -> None:
+        """Offer ``message`` until it is taken, refused for good, or the deadline has passed."""
+        back_off_s = self._first_back_off_s
+        while True:
+            try:
+                self._sink.handle(message)
+            except RetryableSinkError as error:
+                if not self._try_again(message, error, back_off_s):
+                    return
+                back_off_s = min(2 * back_off_s, self._last_back_off_s)
+            except PermanentSinkError as error:
+                self._drop(message, str(error))
+                return
+            else:
+                self._delivered += 1
+                return
+
+    def _try_again(self, message: AnyMessage, error: RetryableSinkError, back_off_s: float) -> bool:
+        """Wait before the next try; False when there is to be none."""
+        if isinstance(message, TelemetryMessage):
+            self._dropped += 1  # by the time of the next try it is stale, and a newer one waits
+            return False
+        if back_off_s == self._first_back_off_s:
+            log.warning("sink.retrying", sink=self.name, error=str(error))
+        self._retries += 1
+        until = self._clock() + back_off_s
+        while (left_s := until - self._clock()) > 0 and not self._stopping.is_set():
+            self._stopping.wait(min(left_s, self._tick_every_s))
+            self._tick_when_due()
+        if self._stopping.is_set():
+            if self._sending_time_left_s() <= 0:
+                self._drop(message, str(error))
+                return False
+            # Stopping cuts the back-off short, but must not become a busy loop.
+            time.sleep(min(self._first_back_off_s, self._sending_time_left_s()))
+        return True
+
+    def _drop(self, message: AnyMessage, reason: str) -> None:
+        self._dropped += 1
+        log.error("sink.dropped", sink=self.name, kind=message.kind, event_id=message.event_id, reason=reason)
+
+    def _sending_time_left_s(self) -> float:
+        """What is left for messages: closing has to have its part of the time."""
+        assert self._deadline is not None, "only asked while stopping"
+        return self._deadline.left_s() - CLOSING_SHARE * self._deadline.length_s
+
+    def _close(self) -> None:
+        left = self._queue.stats().depth
+        if left:
+            self._dropped += left
+            log.error("sink.undelivered", sink=self.name, messages=left, fault=self._sink.fault())
+        # Without a deadline the thread is failing; the sink still releases what it holds.
+        self._sink.close(1.0 if self._deadline is None else self._deadline.left_s())
