@@ -28,8 +28,6 @@ from monitor.service.worker import SinkWorker
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -37,6 +35,7 @@ class Timing:
 
     stop_timeout_s: float = 8.0
     heartbeat_s: float = 30.0
+    look_every_s: float = 1.0
     source_stop_s: float = 2.0
     """The part of the stop that the device gets; the rest is for the messages."""
 
@@ -84,7 +83,7 @@ class Service:
         """
         try:
             self._start()
-            while not self._threads.wait(LOOK_EVERY_S):
+            while not self._threads.wait(self._timing.look_every_s):
                 self._look()
         finally:
             alive = self._stop()

@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import pytest
+
+from monitor.capture.source import SourceState
+from monitor.events.bus import QueueStats
+from monitor.service.detector import DetectorStats
+from monitor.service.health import HealthTracker, Limits, Snapshot, State, counters, is_alive
+from monitor.service.worker import WorkerStats
+from tests.service.scripted import RUNNING
+
+DETECTOR = DetectorStats(
+    turned_age_s=0.0,
+    position_s=60.0,
+    gaps=0,
+    gap_s=0.0,
+    last_gap_age_s=None,
+    episodes=0,
+    constant_s=0.0,
+    constant_value=None,
+    slowest_step_s=0.004,
+)
+QUEUE = QueueStats(depth=0, oldest_age_s=0.0, superseded=0, dropped=0, lost_alerts=0)
+WORKER = WorkerStats(name="mqtt", delivered=3, retries=0, dropped=0, fault="", queue=QUEUE)
+FINE = Snapshot(now_s=100.0, source=RUNNING, detector=DETECTOR, workers=(WORKER,))
+
+
+def test_all_well_is_ok():
+    health = HealthTracker().update(FINE)
+    assert health.state is State.OK
+    assert health.reasons == ()
+    assert health.microphone_ok
+    assert health.signal_ok
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        replace(RUNNING, last_block_age_s=1.6),
+        replace(RUNNING, last_block_age_s=None),
+        replace(RUNNING, state=SourceState.LOST, last_block_age_s=0.3, fault="it was unplugged."),
+    ],
+)
+def test_no_audio_is_a_fault_of_the_microphone(source):
+    health = HealthTracker().update(replace(FINE, source=source))
+    assert health.state is State.FAULT
+    assert not health.microphone_ok
+    assert health.signal_ok
+    (reason,) = health.reasons
+    assert reason.startswith("The microphone delivers no audio: it was")
+
+
+def test_digital_silence_is_a_fault_of_the_signal_and_a_quiet_second_is_none():
+    short = replace(FINE, detector=replace(DETECTOR, constant_s=9.9, constant_value=0))
+    long = replace(FINE, detector=replace(DETECTOR, constant_s=10.1, constant_value=0))
+    stuck = replace(FINE, detector=replace(DETECTOR, constant_s=10.1, constant_value=-7))
+    assert HealthTracker().update(short).state is State.OK
+    health = HealthTracker().update(long)
+    assert (health.state, health.microphone_ok, health.signal_ok) == (State.FAULT, True, False)
+    assert "digital silence" in health.reasons[0]
+    assert "constant value" in HealthTracker().update(stuck).reasons[0]
+
+
+def test_starting_is_reported_and_over_with_the_first_block():
+    tracker = HealthTracker()
+    starting = replace(RUNNING, state=SourceState.STARTING, last_block_age_s=None)
+    health = tracker.update(replace(FINE, source=starting))
+    assert (health.state, health.microphone_ok) == (State.DEGRADED, False)
+    assert tracker.update(replace(FINE, now_s=101.0)).state is State.OK
+
+
+def test_a_detector_that_hangs_is_a_fault():
+    health = HealthTracker().update(replace(FINE, detector=replace(DETECTOR, turned_age_s=5.1)))
+    assert health.state is State.FAULT
+    assert health.reasons == ("The detector does not advance.",)
+
+
+def test_lost_audio_degrades_for_a_minute():
+    tracker = HealthTracker()
+    lost = replace(FINE, detector=replace(DETECTOR, last_gap_age_s=1.0))
+    assert tracker.update(lost).reasons == ("Audio was lost within the last minute.",)
+    later = replace(FINE, now_s=170.0, detector=replace(DETECTOR, last_gap_age_s=71.0))
+    assert tracker.update(later).state is State.OK
+
+
+def test_an_overflow_degrades_for_a_minute():
+    tracker = HealthTracker()
+    overflown = replace(RUNNING, overflows=1)
+    tracker.update(FINE)
+    assert tracker.update(replace(FINE, now_s=101.0, source=overflown)).state is State.DEGRADED
+    assert tracker.update(replace(FINE, now_s=160.0, source=overflown)).state is State.DEGRADED
+    assert tracker.update(replace(FINE, now_s=165.0, source=overflown)).state is State.OK
+
+
+def test_a_sink_that_does_not_deliver_degrades_and_is_named():
+    refused = replace(FINE, workers=(replace(WORKER, fault="The broker refuses us."),))
+    waiting = replace(FINE, workers=(replace(WORKER, queue=replace(QUEUE, depth=2, oldest_age_s=31.0)),))
+    assert HealthTracker().update(refused).reasons == ("mqtt: The broker refuses us.",)
+    assert HealthTracker().update(waiting).reasons == ("mqtt: messages wait for more than 30 s.",)
+    assert HealthTracker().update(waiting).microphone_ok
+
+
+def test_a_fault_stays_until_it_has_stayed_away():
+    tracker = HealthTracker(Limits(recovered_after_s=3.0))
+    lost = replace(RUNNING, state=SourceState.LOST, fault="gone.")
+    tracker.update(replace(FINE, source=lost))
+    assert tracker.update(replace(FINE, now_s=102.0)).state is State.FAULT
+    assert tracker.update(replace(FINE, now_s=104.0)).state is State.OK
+
+
+def test_the_worst_trouble_comes_first_and_gives_the_state():
+    snapshot = replace(
+        FINE,
+        source=replace(RUNNING, state=SourceState.LOST, fault="gone."),
+        detector=replace(DETECTOR, last_gap_age_s=1.0),
+    )
+    health = HealthTracker().update(snapshot)
+    assert health.state is State.FAULT
+    assert health.reasons[0] == "The microphone delivers no audio: gone."
+    assert len(health.reasons) == 2
+
+
+def test_a_source_at_its_end_is_no_fault():
+    ended = replace(RUNNING, state=SourceState.ENDED, last_block_age_s=99.0)
+    assert HealthTracker().update(replace(FINE, source=ended)).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "alive"),
+    [
+        (FINE, True),
+        (replace(FINE, detector=replace(DETECTOR, turned_age_s=5.1)), False),
+        (replace(FINE, source=replace(RUNNING, last_block_age_s=6.6)), False),
+        (replace(FINE, source=replace(RUNNING, last_block_age_s=6.4)), True),
+        (replace(FINE, source=replace(RUNNING, state=SourceState.LOST, last_block_age_s=900.0)), True),
+    ],
+    ids=["fine", "detector hangs", "audio stays away unnoticed", "just late", "known to be lost"],
+)
+def test_the_watchdog_is_fed_only_while_detector_and_capture_do_their_work(snapshot, alive):
+    assert is_alive(snapshot, Limits()) is alive
+
+
+def test_the_counters_hold_the_figures_behind_the_judgement():
+    figures = counters(FINE)
+    assert figures["audio_s"] == 60.0
+    assert figures["slowest_step_ms"] == 4.0
+    assert figures["mqtt_delivered"] == 3.0

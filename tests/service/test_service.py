@@ -1,0 +1,169 @@
+"""Start, stop and failure of the whole, around a scripted source."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from typing_extensions import Self, override
+
+from monitor.capture.source import SourceState
+from monitor.errors import DeviceNotFoundError, PermanentSinkError
+from monitor.messages import EpisodeMessage, HealthMessage
+from monitor.service.service import Timing
+from monitor.service.signals import stop_on_signals
+from monitor.sinks.memory import ListSink
+from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
+from tests.service.scripted import FailingDetector, ScriptedSource, noise, service
+
+
+class InThread:
+    """``service.run`` in a thread, as the demonstration uses it."""
+
+    def __init__(self, subject) -> None:
+        self.subject = subject
+        self.code: int | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.code = self.subject.run()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.subject.request_stop()
+        self._thread.join(20.0)
+        assert not self._thread.is_alive()
+
+
+def kinds(sink: ListSink) -> list[str]:
+    return [message.event_type for message in sink.of(EpisodeMessage)]
+
+
+def test_the_end_of_the_source_ends_the_service_cleanly_with_the_open_episode_delivered():
+    sink = ListSink()
+    source = ScriptedSource([noise(0), noise(3840), EndOfStream.END])
+    assert service(source, [sink]).run() == 0
+    assert kinds(sink) == ["started", "ended"]
+    assert len(source.stopped_with) == 1
+
+
+def test_a_requested_stop_delivers_the_end_of_an_open_episode():
+    sink = ListSink()
+    with InThread(service(ScriptedSource([noise(0)]), [sink])) as running:
+        assert sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), 10.0)
+    assert running.code == 0
+    assert kinds(sink) == ["started", "ended"]
+
+
+def test_the_detector_survives_a_gap():
+    sink = ListSink()
+    gap = Gap(SampleIndex(3840), 16_000, GapReason.DEVICE_LOST)
+    source = ScriptedSource([noise(0), gap, noise(19_840), EndOfStream.END])
+    subject = service(source, [sink])
+    assert subject.run() == 0
+    assert kinds(sink) == ["started", "ended", "started", "ended"]
+    assert subject.snapshot().detector.gaps == 1
+
+
+def test_a_failing_detector_ends_the_service_non_zero_and_releases_the_source():
+    source = ScriptedSource([noise(0)])
+    assert service(source, [ListSink()], detector=FailingDetector()).run() == 1
+    assert len(source.stopped_with) == 1
+
+
+def test_a_device_that_does_not_exist_is_raised_to_the_caller():
+    source = ScriptedSource()
+    source.start_error = DeviceNotFoundError("No input device is called Banana.")
+    with pytest.raises(DeviceNotFoundError):
+        service(source, [ListSink()]).run()
+
+
+def test_a_sink_that_can_never_work_is_raised_to_the_caller():
+    class Impossible(ListSink):
+        @override
+        def open(self) -> None:
+            raise PermanentSinkError("No such folder.")
+
+    with pytest.raises(PermanentSinkError):
+        service(ScriptedSource(), [ListSink("fine"), Impossible("impossible")]).run()
+
+
+def test_a_sink_that_hangs_does_not_hold_up_the_stop_beyond_the_deadline():
+    release = threading.Event()
+
+    class Hanging(ListSink):
+        @override
+        def handle(self, message) -> None:
+            release.wait(30.0)
+
+    started = time.monotonic()
+    source = ScriptedSource([noise(0), EndOfStream.END])
+    code = service(source, [Hanging()], timing=Timing(stop_timeout_s=1.0)).run()
+    release.set()
+    assert code == 1
+    assert time.monotonic() - started < 15.0
+
+
+def test_health_is_published_at_start_and_on_change():
+    sink, source = ListSink(), ScriptedSource([noise(0)])
+    with InThread(service(source, [sink], timing=Timing(look_every_s=0.02))):
+        assert sink.wait_for(lambda messages: any(m.kind == "health" for m in messages), 10.0)
+        source.now = replace(source.now, state=SourceState.LOST, fault="it was unplugged.")
+        assert sink.wait_for(
+            lambda messages: any(m.kind == "health" and m.state == "fault" for m in messages), 10.0
+        )
+    first, *_, last = sink.of(HealthMessage)
+    assert first.state == "ok"
+    assert not last.microphone_ok
+    assert last.reasons == ["The microphone delivers no audio: it was unplugged."]
+
+
+def test_health_is_repeated_at_the_heartbeat_only_while_nothing_changes():
+    sink = ListSink()
+    timing = Timing(look_every_s=0.02, heartbeat_s=0.4)
+    with InThread(service(ScriptedSource([noise(0)]), [sink], timing=timing)):
+        assert sink.wait_for(lambda messages: sum(m.kind == "health" for m in messages) == 3, 10.0)
+    first, second, third = (message.uptime_s for message in sink.of(HealthMessage)[:3])
+    assert second - first >= 0.3  # uptime is rounded to a tenth
+    assert third - second >= 0.3
+
+
+def test_the_service_manager_hears_ready_alive_and_stopping(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10.0)
+        subject = service(
+            ScriptedSource([noise(0)]), [ListSink()], environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+        heard = []
+        with InThread(subject):
+            while not any(text.startswith("READY=1") for text in heard):
+                heard.append(manager.recv(500).decode())
+        while not heard[-1].startswith("STOPPING=1"):
+            heard.append(manager.recv(500).decode())
+    assert "WATCHDOG=1" in heard
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_service(number):
+    sink = ListSink()
+    subject = service(ScriptedSource([noise(0)]), [sink])
+    sender = threading.Thread(
+        target=lambda: (
+            sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), 10.0),
+            os.kill(os.getpid(), number),
+        )
+    )
+    before = signal.getsignal(number)
+    with stop_on_signals(subject.request_stop):
+        sender.start()
+        assert subject.run() == 0
+    sender.join(5.0)
+    assert kinds(sink) == ["started", "ended"]
+    assert signal.getsignal(number) is before

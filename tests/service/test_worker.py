@@ -1,0 +1,178 @@
+"""The worker against sinks that fail in each of the ways that sinks may fail."""
+
+import threading
+from datetime import UTC, datetime
+
+from typing_extensions import Self, override
+
+from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.events.bus import MessageQueue
+from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
+from monitor.service.lifecycle import Deadline, Threads
+from monitor.service.worker import SinkWorker
+from monitor.sinks.memory import ListSink
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+
+
+def episode(name: str) -> EpisodeMessage:
+    return EpisodeMessage(
+        event_id=name,
+        device="test",
+        time=NOW,
+        event_type="started",
+        episode_id=name,
+        onset_at=NOW,
+        detected_at=NOW,
+        duration_s=1.0,
+        crying_s=1.0,
+        score=0.9,
+        level_dbfs=-20.0,
+    )
+
+
+TELEMETRY = TelemetryMessage(
+    event_id="t",
+    device="test",
+    time=NOW,
+    level_dbfs=-50.0,
+    peak_dbfs=-40.0,
+    noise_floor_dbfs=-60.0,
+    score=0.0,
+    active=False,
+    crying=False,
+)
+
+
+class FailingSink(ListSink):
+    """Raises the next of ``errors`` for each message, then delivers; None delivers at once."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        super().__init__("failing")
+        self.errors = list(errors)
+        self.offered: list[str] = []
+        self.ticks = threading.Semaphore(0)
+        self.closed_with: float | None = None
+
+    @override
+    def handle(self, message: AnyMessage) -> None:
+        self.offered.append(message.event_id)
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        super().handle(message)
+
+    @override
+    def tick(self) -> None:
+        self.ticks.release()
+
+    @override
+    def close(self, timeout_s: float) -> None:
+        self.closed_with = timeout_s
+
+
+class AwaySink(FailingSink):
+    @override
+    def handle(self, message: AnyMessage) -> None:
+        self.offered.append(message.event_id)
+        raise RetryableSinkError("The broker is away.")
+
+
+class Running:
+    """A worker in its thread, stopped at the end of the block."""
+
+    def __init__(self, sink: ListSink, stop_s: float = 5.0, **options) -> None:
+        self.queue = MessageQueue(sink.name)
+        options = {"first_back_off_s": 0.01, "tick_every_s": 0.02} | options
+        self.worker = SinkWorker(sink, self.queue, **options)
+        self.threads = Threads()
+        self.stop_s = stop_s
+
+    def __enter__(self) -> Self:
+        self.worker.open()
+        self.threads.start("sink", self.worker.run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.request_stop(Deadline(self.stop_s))
+        assert self.threads.join(Deadline(self.stop_s + 5.0)) == []
+
+
+def test_messages_arrive_in_order():
+    sink = ListSink()
+    with Running(sink) as running:
+        for name in "abc":
+            running.queue.put(episode(name))
+    assert [message.event_id for message in sink.messages] == ["a", "b", "c"]
+    assert running.worker.stats().delivered == 3
+
+
+def test_a_message_is_offered_again_until_it_is_taken_and_nothing_overtakes_it():
+    sink = FailingSink(RetryableSinkError("away"), RetryableSinkError("away"), None)
+    with Running(sink) as running:
+        running.queue.put(episode("a"))
+        running.queue.put(episode("b"))
+        assert sink.wait_for(lambda messages: len(messages) == 2, 10.0)
+    assert sink.offered == ["a", "a", "a", "b"]
+    assert running.worker.stats().retries == 2
+
+
+def test_a_refused_message_is_dropped_and_the_next_goes_on():
+    sink = FailingSink(PermanentSinkError("denied"))
+    with Running(sink) as running:
+        running.queue.put(episode("a"))
+        running.queue.put(episode("b"))
+        assert sink.wait_for(lambda messages: len(messages) == 1, 10.0)
+    assert sink.offered == ["a", "b"]
+    assert running.worker.stats().dropped == 1
+
+
+def test_telemetry_that_fails_is_not_offered_again():
+    sink = FailingSink(RetryableSinkError("away"))
+    with Running(sink) as running:
+        running.queue.put(TELEMETRY)
+        running.queue.put(episode("a"))
+        assert sink.wait_for(lambda messages: len(messages) == 1, 10.0)
+    assert sink.offered == ["t", "a"]
+
+
+def test_the_sink_is_ticked_between_messages_and_during_back_off():
+    quiet, away = FailingSink(), AwaySink()
+    with Running(quiet):
+        assert all(quiet.ticks.acquire(timeout=10.0) for _ in range(3))
+    with Running(away, stop_s=0.2, first_back_off_s=60.0, last_back_off_s=60.0) as running:
+        running.queue.put(episode("a"))
+        assert all(away.ticks.acquire(timeout=10.0) for _ in range(3))
+
+
+def test_stopping_delivers_what_still_waits():
+    sink = FailingSink(RetryableSinkError("away"))
+    running = Running(sink, first_back_off_s=0.05)
+    for name in "abc":
+        running.queue.put(episode(name))
+    with running:
+        pass
+    assert [message.event_id for message in sink.messages] == ["a", "b", "c"]
+    assert sink.closed_with is not None
+
+
+def test_stopping_gives_up_in_time_and_leaves_time_to_close():
+    sink = AwaySink()
+    with Running(sink, stop_s=0.5, first_back_off_s=60.0) as running:
+        for name in "abc":
+            running.queue.put(episode(name))
+    assert running.worker.stats().dropped == 3
+    assert sink.messages == []
+    assert sink.closed_with is not None
+    assert sink.closed_with > 0
+
+
+def test_an_unknown_error_ends_the_thread_as_a_failure_and_closes_the_sink():
+    sink = FailingSink(ZeroDivisionError("a bug"))
+    running = Running(sink)
+    with running:
+        running.queue.put(episode("a"))
+        assert running.threads.wait(10.0)
+    assert running.threads.failure is not None
+    assert isinstance(running.threads.failure.error, ZeroDivisionError)
+    assert sink.closed_with is not None
