@@ -1,0 +1,119 @@
+"""Finds a model's files and holds them to their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from monitor.detect import features
+from monitor.errors import ManifestMismatchError, ModelError
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+_REMEDY = "Install Cradlewatch anew, or point detect.artifacts at a complete folder."
+
+
+class GateDecision(BaseModel):
+    """The decision rule chosen on the validation split together with the gate's weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    onset_threshold: float = Field(ge=0, le=1)
+    offset_threshold: float = Field(ge=0, le=1)
+    onset_hits: int = Field(ge=1)
+    onset_window_hops: int = Field(ge=1)
+    hang_over_s: float = Field(ge=0)
+    cool_down_s: float = Field(ge=0)
+    smoothing_s: float = Field(ge=0, description="time constant of the score's exponential average")
+
+
+class CauseDecision(BaseModel):
+    """When the classifier may name a cause, and what it has to beat."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(gt=0, description="logits are divided by it")
+    answer_above: float = Field(
+        ge=0, description="least ratio of the top cause's probability to its base rate; else unsure"
+    )
+    answer_probability: float = Field(
+        ge=0, le=1, description="least probability of the top cause; else unsure"
+    )
+    priors: dict[str, float]
+
+
+class Manifest(BaseModel):
+    """What an artefact says of itself; written by the release step, never by hand."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str
+    kind: Literal["gate", "cause"]
+    file: str
+    sha256: str
+    front_end: str
+    labels: list[str]
+    decision: GateDecision | CauseDecision
+
+
+class Artifact:
+    """A folder with a model that fits this program."""
+
+    def __init__(self, folder: Path, kind: Literal["gate", "cause"]) -> None:
+        """Read the manifest and check the file against it.
+
+        Raises ModelError when something is missing or unreadable, ManifestMismatchError when it does
+        not fit.
+        """
+        self.folder = folder
+        self.manifest = _read_manifest(folder / MANIFEST)
+        if self.manifest.kind != kind:
+            raise ManifestMismatchError(
+                f"{folder} holds a {self.manifest.kind} model, not a {kind} model.", _REMEDY
+            )
+        self.model = folder / self.manifest.file
+        digest = hashlib.sha256(_read(self.model)).hexdigest()
+        if digest != self.manifest.sha256:
+            raise ManifestMismatchError(
+                f"{self.model} has SHA-256 {digest[:12]}…, its manifest says {self.manifest.sha256[:12]}….",
+                _REMEDY,
+            )
+        if self.manifest.front_end != features.fingerprint():
+            raise ManifestMismatchError(
+                f"{self.manifest.name} was trained on another log-mel front end than this program computes.",
+                _REMEDY,
+            )
+
+
+def default_folder() -> Path:
+    """Where the models are: inside an installed package, else beside it in a clone."""
+    package = Path(str(resources.files("monitor")))
+    inside = package / "_artifacts"
+    return inside if inside.is_dir() else package.parent / "models" / "artifacts"
+
+
+def find(folder: Path | None, kind: Literal["gate", "cause"]) -> Artifact:
+    """The model of one kind in a folder of artefacts. Raises ModelError."""
+    root = default_folder() if folder is None else folder
+    return Artifact(root / kind, kind)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model file {str(path)!r} cannot be read: {error.strerror}.", _REMEDY) from error
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ManifestMismatchError(f"{path}: {where}: {first['msg']}.", _REMEDY) from error

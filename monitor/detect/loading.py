@@ -1,0 +1,134 @@
+"""From artefacts and settings to a pipeline, and the check that the models still answer as released."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.detect import artifacts
+from monitor.detect.activity import HOP, ActivityDetector
+from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision
+from monitor.detect.classifier import CauseClassifier
+from monitor.detect.episode import EpisodeRules, EpisodeTracker
+from monitor.detect.features import LogMel
+from monitor.detect.gate import GateModel, ScoreSmoother
+from monitor.detect.inference import Network
+from monitor.detect.pipeline import Pipeline
+from monitor.detect.settings import DetectorSettings
+from monitor.detect.vad import Vad
+from monitor.errors import ConfigError, ManifestMismatchError, ModelError
+from monitor.types import samples
+
+_T = TypeVar("_T", int, float)
+
+GOLDEN_TOLERANCE: Final = 0.15
+"""Largest difference in logits from the released outputs. Integer kernels differ between processors
+by a rounding step here and there; a wrong or damaged model is off by whole units."""
+
+
+def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pipeline:
+    """A pipeline with the models of ``folder`` (None: those that came with the program).
+
+    Raises ModelError if a model is missing or does not fit, ConfigError if the settings contradict
+    each other or the model's own decision rule.
+    """
+    gate = artifacts.find(folder, "gate")
+    decision = gate.manifest.decision
+    if not isinstance(decision, GateDecision):
+        raise ManifestMismatchError(f"{gate.folder}: the decision rule is not a gate's.")
+    return Pipeline(
+        ActivityDetector(Vad(settings.vad_mode), settings.level_margin_db),
+        GateModel(Network(gate.model)),
+        ScoreSmoother(decision.smoothing_s),
+        EpisodeTracker(episode_rules(settings, decision)),
+        load_classifier(folder) if settings.classify else None,
+        always_awake=settings.always_awake,
+    )
+
+
+def load_classifier(folder: Path | None = None) -> CauseClassifier:
+    """The cause classifier of ``folder``. Raises ModelError."""
+    cause = artifacts.find(folder, "cause")
+    decision = cause.manifest.decision
+    if not isinstance(decision, CauseDecision):
+        raise ManifestMismatchError(f"{cause.folder}: the decision rule is not a classifier's.")
+    return CauseClassifier(Network(cause.model), cause.manifest.labels, decision)
+
+
+def _chosen(own: _T | None, released: _T) -> _T:
+    return released if own is None else own
+
+
+def episode_rules(settings: DetectorSettings, decision: GateDecision) -> EpisodeRules:
+    """The user's settings where given, else the model's. Raises ConfigError if they contradict."""
+    onset = _chosen(settings.onset_threshold, decision.onset_threshold)
+    # An onset set below the released offset takes the offset along: the user asked for sensitivity.
+    offset = _chosen(settings.offset_threshold, min(decision.offset_threshold, onset))
+    hits = _chosen(settings.onset_hits, decision.onset_hits)
+    window = _chosen(settings.onset_window_hops, max(decision.onset_window_hops, hits))
+    try:
+        return EpisodeRules(
+            onset=onset,
+            offset=offset,
+            hits=hits,
+            window_hops=window,
+            hang_over=samples(_chosen(settings.hang_over_s, decision.hang_over_s)),
+            cool_down=samples(_chosen(settings.cool_down_s, decision.cool_down_s)),
+            update_every=samples(settings.update_every_s),
+        )
+    except ValueError as error:
+        raise ConfigError(f"detect: {error}.", "Change one of the two keys, or leave both out.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenResult:
+    """One model's answer to its golden input: the largest difference in logits from the release."""
+
+    name: str
+    difference: float
+
+
+def verify_artifacts(folder: Path | None = None) -> list[GoldenResult]:
+    """Run each model on the input that was released with it.
+
+    Raises ModelError when a model is missing or answers differently by more than GOLDEN_TOLERANCE.
+    """
+    gate = artifacts.find(folder, "gate")
+    golden = _golden(gate)
+    results = [_compare(gate, gate_logits(Network(gate.model), golden["audio"]), golden["logits"])]
+    cause = artifacts.find(folder, "cause")
+    golden = _golden(cause)
+    logits = Network(cause.model).run({"segment": golden["segment"][None]})[0][0]
+    return [*results, _compare(cause, logits, golden["logits"])]
+
+
+def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Logits of every step of ``audio``, int16 (n * HOP,), from silence: float32 (3 n,)."""
+    front_end, gate = LogMel(), GateModel(network)
+    hops = (audio[k : k + HOP] for k in range(0, len(audio) - HOP + 1, HOP))
+    return np.concatenate([gate.process(front_end.process(hop)) for hop in hops])
+
+
+def _golden(artifact: Artifact) -> dict[str, NDArray[Any]]:
+    path = artifact.folder / artifacts.GOLDEN
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"golden file {str(path)!r} cannot be read: {error}.", "Install Cradlewatch anew."
+        ) from error
+
+
+def _compare(artifact: Artifact, got: NDArray[np.float32], released: NDArray[np.float32]) -> GoldenResult:
+    difference = float(np.abs(got - released).max())
+    if not difference <= GOLDEN_TOLERANCE:
+        raise ManifestMismatchError(
+            f"{artifact.manifest.name} is {difference:.2f} off on its golden input (limit {GOLDEN_TOLERANCE}).",
+            "Install Cradlewatch anew; if it stays, this processor computes wrongly: please report it.",
+        )
+    return GoldenResult(artifact.manifest.name, difference)

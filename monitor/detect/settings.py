@@ -1,0 +1,37 @@
+"""What a user may tune about detection; None means: as the model's manifest says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """Thresholds in probability, times in seconds, levels in dB.
+
+    The manifest's values were chosen on the validation split together with the weights, so None is
+    the measured setting and anything else the user's own.
+    """
+
+    onset_threshold: float | None = None
+    """Smoothed score that counts as a hit, 0-1."""
+    offset_threshold: float | None = None
+    """Smoothed score below which a hop of an open episode counts as calm, 0-1, at most the onset's."""
+    onset_hits: int | None = None
+    """Hits within ``onset_window_hops`` that start an episode (N of N-of-M)."""
+    onset_window_hops: int | None = None
+    """Hops of 240 ms that are looked at (M of N-of-M)."""
+    hang_over_s: float | None = None
+    """Calm that ends an episode."""
+    cool_down_s: float | None = None
+    """Time after an episode's end before another may start."""
+    update_every_s: float = 5.0
+    """Between updates of an open episode."""
+    vad_mode: int = 2
+    """WebRTC VAD aggressiveness, 0-3."""
+    level_margin_db: float = 5.0
+    """Rise above the room's noise floor that wakes the gate model by itself."""
+    always_awake: bool = False
+    """Run the gate model on every hop, whatever level and VAD say."""
+    classify: bool = True
+    """Estimate a cause for each episode."""
