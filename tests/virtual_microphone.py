@@ -1,0 +1,262 @@
+"""A microphone without hardware: PulseAudio as a private daemon that PortAudio records from.
+
+::
+
+    with VirtualMicrophone(tmp_path) as microphone:                  # kind="sink" or kind="pipe"
+        service = Popen([...], env=os.environ | microphone.environment)
+        microphone.play(tmp_path / "cry.wav")                        # returns when it has been played
+        microphone.freeze(); microphone.thaw()                       # SIGSTOP, SIGCONT of the daemon
+        microphone.kill(); microphone.restart()                      # SIGKILL, a new daemon
+        microphone.stall(); microphone.resume()                      # pipe only: its source falls silent
+
+PortAudio sees one input device, ``default``. Kind ``sink`` is a null sink whose monitor is the
+microphone: any number of ``play`` may overlap. Kind ``pipe`` is fed sample by sample from a thread
+here, exactly and without conversion: it takes arrays (``feed``) and can have several channels.
+
+Every daemon has its own runtime folder and its own process group, and is killed with it on the way
+out. ``virtual_microphone`` and ``pipe_microphone`` are pytest fixtures that also set the environment
+of the test process; they skip where PulseAudio is absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+READY_WITHIN_S = 20.0
+FEED_S = 0.02
+DAEMON_FLAGS = ("--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes")
+
+MISSING = [tool for tool in ("pulseaudio", "pactl", "paplay") if shutil.which(tool) is None]
+ABSENT = f"no virtual microphone: {', '.join(MISSING)} missing (make test installs it)" if MISSING else ""
+
+
+class VirtualMicrophone:
+    """A PulseAudio daemon that lives in ``folder`` as long as the ``with`` block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: Literal["sink", "pipe"] = "sink",
+        *,
+        channels: int = 1,
+        rate_hz: int = 16_000,
+    ) -> None:
+        self.kind = kind
+        self.channels = channels
+        self.rate_hz = rate_hz
+        # A UNIX socket's path has at most 107 bytes, and pytest's folders are long.
+        self._folder = Path(tempfile.mkdtemp(prefix="mic-"))
+        self._log = folder / "pulseaudio.log"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._feeder: _Feeder | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to record from this microphone."""
+        folder = self._folder
+        return {
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder / "run"),
+            "PULSE_RUNTIME_PATH": str(folder / "run" / "pulse"),
+            "PULSE_STATE_PATH": str(folder / "state"),
+            "PULSE_SERVER": f"unix:{folder / 'run' / 'pulse' / 'native'}",
+            "PULSE_CLIENTCONFIG": str(folder / "client.conf"),
+            "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
+        }
+
+    def __enter__(self) -> Self:
+        for name in ("run/pulse", "state"):
+            (self._folder / name).mkdir(parents=True)
+        # Without this a client silently starts a killed daemon again.
+        (self._folder / "client.conf").write_text("autospawn = no\n")
+        # Nothing of the machine's own ALSA set-up: its plug-ins differ from one to the next.
+        (self._folder / "asound.conf").write_text(
+            'pcm.default { type pulse hint { show on description "mic" } }\nctl.default { type pulse }\n'
+        )
+        (self._folder / "mic.pa").write_text(self._script())
+        try:
+            self.restart()
+            if self.kind == "pipe":
+                self._feeder = _Feeder(self._folder / "mic.fifo", self.channels, self.rate_hz)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._feeder is not None:
+            self._feeder.close()
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _script(self) -> str:
+        lines = ["load-module module-native-protocol-unix auth-anonymous=1"]
+        form = f"rate={self.rate_hz} channels={self.channels} format=s16le"
+        if self.kind == "sink":
+            lines += [f"load-module module-null-sink sink_name=room {form}", "set-default-sink room"]
+            lines += ["set-default-source room.monitor"]
+        else:
+            fifo = self._folder / "mic.fifo"
+            lines += [f"load-module module-pipe-source source_name=mic file={fifo} {form}"]
+            lines += ["set-default-source mic"]
+        return "\n".join(lines) + "\n"
+
+    def restart(self) -> None:
+        """Start a daemon and wait until it answers. The former one must be gone."""
+        assert self._daemon is None
+        with self._log.open("ab") as log:
+            self._daemon = subprocess.Popen(
+                ["pulseaudio", "-n", "-F", str(self._folder / "mic.pa"), *DAEMON_FLAGS],
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while self._client("pactl", "info").returncode != 0:
+            if self._daemon.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PulseAudio does not start: {self._log.read_text()}")
+            time.sleep(0.05)
+
+    def _client(self, *command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            command, env=os.environ | self.environment, capture_output=True, timeout=60, check=False
+        )
+
+    def play(self, path: Path) -> None:
+        """Play a sound file into the microphone and wait until it is over."""
+        if self.kind == "pipe":
+            samples, rate_hz = soundfile.read(path, dtype="int16")
+            assert rate_hz == self.rate_hz
+            self.feed(samples)
+            return
+        played = self._client("paplay", "--latency-msec=50", str(path))
+        assert played.returncode == 0, played.stderr
+
+    def feed(self, samples: NDArray[np.int16], *, wait: bool = True) -> None:
+        """Pipe only: record ``samples`` (int16, shape (n,) or (n, channels)) in real time."""
+        assert self._feeder is not None, "only a pipe microphone is fed"
+        self._feeder.feed(samples)
+        if wait:
+            self._feeder.wait_until_fed(len(samples) / self.rate_hz + 20)
+
+    def stall(self) -> None:
+        """Pipe only: deliver nothing at all, as a frozen USB microphone does."""
+        assert self._feeder is not None, "only a pipe microphone stalls"
+        self._feeder.running.clear()
+
+    def resume(self) -> None:
+        assert self._feeder is not None
+        self._feeder.running.set()
+
+    def freeze(self) -> None:
+        """SIGSTOP the daemon: its clients get no answer and no error."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL the daemon. Harmless when it is gone already."""
+        if self._daemon is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._signal(signal.SIGKILL)
+            self._daemon.wait(timeout=20)
+            self._daemon = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._daemon is not None
+        os.killpg(self._daemon.pid, number)
+
+
+class _Feeder:
+    """Writes silence, or what was fed, into the pipe source in real time."""
+
+    def __init__(self, fifo: Path, channels: int, rate_hz: int) -> None:
+        self._n_bytes = 2 * channels * round(FEED_S * rate_hz)
+        # Read and write, so that opening does not wait for the daemon and its death is no EPIPE.
+        self._descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self._chunks: queue.Queue[bytes] = queue.Queue()
+        self._closing = threading.Event()
+        self.running = threading.Event()
+        self.running.set()
+        self._thread = threading.Thread(target=self._run, name="microphone-feeder")
+        self._thread.start()
+
+    def feed(self, samples: NDArray[np.int16]) -> None:
+        data = samples.astype("<i2", casting="equiv").tobytes()
+        for start in range(0, len(data), self._n_bytes):
+            self._chunks.put(data[start : start + self._n_bytes].ljust(self._n_bytes, b"\0"))
+
+    def wait_until_fed(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self._chunks.empty():
+            assert time.monotonic() < deadline, "the virtual microphone takes no audio"
+            time.sleep(FEED_S)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(timeout=20)
+        os.close(self._descriptor)
+
+    def _run(self) -> None:
+        silence = bytes(self._n_bytes)
+        due_s = time.monotonic()
+        while not self._closing.wait(max(0.0, due_s - time.monotonic())):
+            due_s = max(due_s + FEED_S, time.monotonic() - 0.2)
+            if not self.running.is_set():
+                continue
+            try:
+                chunk = self._chunks.get_nowait()
+            except queue.Empty:
+                chunk = silence
+            # Full while the daemon is frozen or gone: those samples are lost, as in a real room.
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._descriptor, chunk)
+
+
+@contextlib.contextmanager
+def plugged_in(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    kind: Literal["sink", "pipe"] = "sink",
+    *,
+    channels: int = 1,
+    rate_hz: int = 16_000,
+) -> Iterator[VirtualMicrophone]:
+    """A virtual microphone that this process and its children record from."""
+    if ABSENT:
+        pytest.skip(ABSENT)
+    with VirtualMicrophone(folder, kind, channels=channels, rate_hz=rate_hz) as microphone:
+        for name, value in microphone.environment.items():
+            monkeypatch.setenv(name, value)
+        yield microphone
+
+
+@pytest.fixture
+def virtual_microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMicrophone]:
+    with plugged_in(monkeypatch, tmp_path) as microphone:
+        yield microphone
+
+
+@pytest.fixture
+def pipe_microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMicrophone]:
+    with plugged_in(monkeypatch, tmp_path, "pipe") as microphone:
+        yield microphone
