@@ -2,19 +2,19 @@
 
 from monitor.config.load import DEFAULT_PATH, Flag, Loaded, fields, load_config
 from monitor.config.schema import (
-    CaptureConfig,
     Config,
     DetectConfig,
     EventsConfig,
     JsonlConfig,
     LogConfig,
+    MicrophoneConfig,
     MqttConfig,
     ServiceConfig,
+    SourceConfig,
 )
 
 __all__ = [
     "DEFAULT_PATH",
-    "CaptureConfig",
     "Config",
     "DetectConfig",
     "EventsConfig",
@@ -22,8 +22,10 @@ __all__ = [
     "JsonlConfig",
     "Loaded",
     "LogConfig",
+    "MicrophoneConfig",
     "MqttConfig",
     "ServiceConfig",
+    "SourceConfig",
     "fields",
     "load_config",
 ]

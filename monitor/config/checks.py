@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.config.schema import CaptureConfig, Config, DetectConfig, MqttConfig
+from monitor.config.schema import Config, DetectConfig, MicrophoneConfig, MqttConfig, SourceConfig
 
 
 def contradictions(config: Config) -> Iterator[str]:
     """One sentence, with its remedy, for every contradiction."""
-    yield from _capture(config.capture)
+    yield from _source(config.source)
+    yield from _microphone(config.microphone)
     yield from _detect(config.detect)
     yield from _mqtt(config.mqtt)
 
 
-def _capture(capture: CaptureConfig) -> Iterator[str]:
-    if capture.source == "file" and capture.file is None:
-        yield 'capture.source = "file" needs a recording: set capture.file.'
-    if capture.source == "stdin" and capture.channel > capture.pcm_channels:
+def _source(source: SourceConfig) -> Iterator[str]:
+    if source.kind == "file" and source.file is None:
+        yield 'source.kind = "file" needs a recording: set source.file.'
+    if source.kind == "stdin" and source.channel >= source.pcm_channels:
         yield (
-            f"capture.channel = {capture.channel} does not exist in PCM with capture.pcm_channels = "
-            f"{capture.pcm_channels}: lower the one or raise the other."
+            f"source.channel = {source.channel} does not exist in PCM with source.pcm_channels = "
+            f"{source.pcm_channels}: the first channel is 0."
+        )
+
+
+def _microphone(microphone: MicrophoneConfig) -> Iterator[str]:
+    if microphone.channels is not None and microphone.channel >= microphone.channels:
+        yield (
+            f"microphone.channel = {microphone.channel} does not exist among microphone.channels = "
+            f"{microphone.channels}: the first channel is 0."
         )
 
 

@@ -53,38 +53,56 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CaptureConfig(Section):
+class SourceConfig(Section):
     """Where the audio comes from."""
 
-    source: Literal["microphone", "file", "stdin"] = _key(
+    kind: Literal["microphone", "file", "stdin"] = _key(
         "microphone", "The input: a microphone, a recording, or raw 16-bit little-endian PCM on stdin."
     )
+    file: Path | None = _key(
+        None, 'The recording that is heard when kind = "file".', example="/var/lib/cradlewatch/night.flac"
+    )
+    realtime: bool = _key(True, "Play a recording at the speed of life rather than as fast as possible.")
+    channel: int = _key(
+        0, "Channel of a recording or of PCM; the first is 0, channels are never mixed.", ge=0, le=63
+    )
+    pcm_rate_hz: int = _key(16000, "Sample rate of PCM on stdin.", unit="Hz", ge=8000, le=192000)
+    pcm_channels: int = _key(1, "Number of channels in PCM on stdin.", ge=1, le=64)
+
+
+class MicrophoneConfig(Section):
+    """The input device."""
+
     device: Text | None = _key(
         None,
-        "Name of the microphone, or a part of it, as `cradlewatch devices` shows it; not set: the default.",
+        "Name, part of a name or index, as `cradlewatch devices` shows them; not set: the default one.",
         example="USB Audio",
     )
-    channel: int = _key(1, "The channel to listen to; channels are never mixed.", ge=1, le=64)
-    sample_rate_hz: int | None = _key(
+    channel: int = _key(0, "Channel to listen to; the first is 0, channels are never mixed.", ge=0, le=63)
+    channels: int | None = _key(
+        None, "Number of channels to open; not set: as few as the channel needs.", example=2, ge=1, le=64
+    )
+    rate_hz: int | None = _key(
         None,
-        "Rate to open the microphone at, or rate of raw PCM; not set: the device's own, 16000 for PCM.",
+        "Sample rate to open the device at; not set: what suits it best.",
         unit="Hz",
         example=48000,
         ge=8000,
         le=192000,
     )
-    pcm_channels: int = _key(1, "Number of channels in raw PCM on stdin.", ge=1, le=64)
     latency_s: float = _key(
-        0.2,
-        "Buffer asked of the microphone; a small one loses audio on a busy machine.",
+        0.36,
+        "Audio that the sound system may hold back; less is lost sooner on a busy machine.",
         unit="s",
         ge=0.02,
         le=2,
     )
-    file: Path | None = _key(
-        None, 'The recording that is heard when source = "file".', example="/var/lib/cradlewatch/night.flac"
+    opened_within_s: float = _key(
+        6.0, "Time from opening the device to its first audio; then it is tried anew.", unit="s", ge=1, le=60
     )
-    realtime: bool = _key(True, "Play a recording at the speed of life rather than as fast as possible.")
+    stalled_after_s: float = _key(
+        1.5, "Time without audio after which the microphone counts as lost.", unit="s", ge=0.5, le=60
+    )
 
 
 class DetectConfig(Section):
@@ -113,25 +131,23 @@ class DetectConfig(Section):
     cool_down_s: float | None = _key(
         None, "Time after an episode in which none begins.", unit="s", example=5.0, ge=0, le=3600
     )
-    update_every_s: float | None = _key(
-        None, "Time between updates of an episode that goes on.", unit="s", example=5.0, ge=1, le=600
+    update_every_s: float = _key(
+        5.0, "Time between updates of an episode that goes on.", unit="s", ge=1, le=600
     )
-    vad_mode: int | None = _key(
-        None,
-        "Strictness of the voice detector that wakes the gate model: 0 wakes it most.",
-        example=1,
-        ge=0,
-        le=3,
+    vad_mode: int = _key(
+        2, "Strictness of the voice detector that wakes the gate model; 0 wakes it most.", ge=0, le=3
     )
-    level_margin_db: float | None = _key(
-        None,
-        "Level above the room's own noise that wakes the gate model even where the voice detector sees none.",
+    level_margin_db: float = _key(
+        5.0,
+        "Rise above the room's own noise that wakes the gate model even where no voice is seen.",
         unit="dB",
-        example=6.0,
         ge=0,
         le=40,
     )
     always_awake: bool = _key(False, "Run the gate model on every step: more work, nothing slept through.")
+    artifacts: Path | None = _key(
+        None, "Folder with other models; not set: those that came with the program.", example="/opt/models"
+    )
     classify: bool = _key(True, "Estimate the likely cause of an episode after it was reported.")
 
 
@@ -176,6 +192,13 @@ class MqttConfig(Section):
         ge=5,
         le=3600,
     )
+    event_expiry_s: int = _key(
+        300,
+        "Age at which a cry is no longer reported, so that no old alarm fires late.",
+        unit="s",
+        ge=10,
+        le=86400,
+    )
     base_topic: Topic = _key("cradlewatch", "First part of all our topics.")
     discovery: bool = _key(True, "Announce the entities to Home Assistant.")
     discovery_prefix: Topic = _key("homeassistant", "Home Assistant's discovery prefix.")
@@ -189,8 +212,12 @@ class EventsConfig(Section):
 
     device: Slug = _key("cradlewatch", "Identity of this monitor in topics and messages: a-z, 0-9, - and _.")
     name: Text = _key("Cradlewatch", "Name of this monitor in Home Assistant, the room for example.")
-    telemetry_every_s: float = _key(
-        1.0, "Time between reports of level and score.", unit="s", ge=0.24, le=3600
+    area: Text | None = _key(None, "Area that Home Assistant suggests for this monitor.", example="Nursery")
+    active_every_s: float = _key(
+        1.0, "Time between reports of level and score while something is heard.", unit="s", ge=0.24, le=3600
+    )
+    calm_every_s: float = _key(
+        10.0, "Time between reports of level and score while the room is calm.", unit="s", ge=0.24, le=3600
     )
 
 
@@ -229,9 +256,6 @@ class ServiceConfig(Section):
         ge=2,
         le=3600,
     )
-    lost_after_s: float = _key(
-        1.5, "Time without any audio after which the microphone is called lost.", unit="s", ge=0.5, le=60
-    )
     queue_length: int = _key(
         256,
         "Messages kept for a sink that cannot deliver; level reports give way first.",
@@ -246,7 +270,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    capture: CaptureConfig = CaptureConfig()
+    source: SourceConfig = SourceConfig()
+    microphone: MicrophoneConfig = MicrophoneConfig()
     detect: DetectConfig = DetectConfig()
     events: EventsConfig = EventsConfig()
     mqtt: MqttConfig = MqttConfig()

@@ -108,7 +108,7 @@ def test_an_empty_variable_means_not_set(tmp_path):
                 "as mqtt.password_file, or set CRADLEWATCH_MQTT__PASSWORD."
             ),
         ),
-        ("[capture]\nsource = 'file'", 'capture.source = "file" needs a recording: set capture.file.'),
+        ("[source]\nkind = 'file'", 'source.kind = "file" needs a recording: set source.file.'),
         (
             "[detect]\nonset_threshold = 0.4\noffset_threshold = 0.5",
             (
@@ -134,11 +134,14 @@ def test_an_empty_variable_means_not_set(tmp_path):
             "mqtt.cert_file and mqtt.key_file belong together: set both or neither.",
         ),
         (
-            "[capture]\nsource = 'stdin'\nchannel = 2",
+            "[microphone]\nchannel = 1\nchannels = 1",
+            ("microphone.channel = 1 does not exist among microphone.channels = 1: the first channel is 0."),
+        ),
+        (
+            "[source]\nkind = 'stdin'\nchannel = 2",
             (
-                "capture.channel = 2 does not exist in PCM with capture.pcm_channels = "
-                "1: lower the one or raise "
-                "the other."
+                "source.channel = 2 does not exist in PCM with source.pcm_channels = 1: "
+                "the first channel is 0."
             ),
         ),
     ],

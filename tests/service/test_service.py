@@ -6,9 +6,10 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from typing import Self
 
 import pytest
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from monitor.capture.source import SourceState
 from monitor.errors import DeviceNotFoundError, PermanentSinkError

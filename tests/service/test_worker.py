@@ -2,8 +2,9 @@
 
 import threading
 from datetime import UTC, datetime
+from typing import Self
 
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from monitor.errors import PermanentSinkError, RetryableSinkError
 from monitor.events.bus import MessageQueue
