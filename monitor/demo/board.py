@@ -116,7 +116,7 @@ def _words(content: dict[str, Any]) -> str:
     if content.get("kind") == "health":
         return ", ".join([content["state"], *content["reasons"]])
     if "cmps" in content:
-        return f'announces "{content["dev"]["name"]}" with {len(content["cmps"])} entities'
+        return f"announces {len(content['cmps'])} entities"
     if "cause" in content:
         return f"cause {cause_words(content['cause'], content)}"
     return ", ".join(f"{key} {value}" for key, value in content.items())

@@ -124,7 +124,7 @@ class Frame:
     def _hub(self, moment: Moment, width: int, lines: int) -> Panel:
         table = Table.grid(padding=(0, 1, 0, 0), expand=True)
         table.add_column(min_width=7, no_wrap=True, style="dim")
-        table.add_column(width=max(24, width // 4), no_wrap=True, overflow="ellipsis", style="cyan")
+        table.add_column(width=max(29, width // 4), no_wrap=True, overflow="ellipsis", style="cyan")
         table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         shown = moment.lines[-lines:]
         for line in shown:
@@ -157,17 +157,15 @@ def _going_on(moment: Moment, one: Heard) -> str:
     until_s = moment.crying_until_s
     quiet_s = 0.0 if until_s is None else moment.position_s - until_s
     pause = f"  quiet for {quiet_s:.1f} s" if quiet_s >= 1.0 else ""
-    cause = f"  likely cause: {one.cause}" if one.cause else ""
+    cause = f"  cause: {one.cause}" if one.cause else ""
     return f"{text}  score {one.score:.2f}{pause}{cause}"
 
 
 def _over(one: Heard) -> str:
     assert one.offset_s is not None, "only called for an episode that ended"
-    cause = f"  likely cause: {one.cause}" if one.cause else ""
-    return (
-        f"calm again  episode {one.number}: {clock(one.onset_s)} to {clock(one.offset_s)}, "
-        f"{one.crying_s:.1f} s of crying{cause}"
-    )
+    cause = f", cause: {one.cause}" if one.cause else ""
+    span = f"{clock(one.onset_s)} - {clock(one.offset_s)}"
+    return f"calm again  episode {one.number}: {span}, {one.crying_s:.1f} s of crying{cause}"
 
 
 def _short(topic: str) -> str:

@@ -1,0 +1,68 @@
+"""The subscriber, at real brokers."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from monitor.demo.broker import EmbeddedBroker
+from monitor.demo.hub import Door, Hub, HubError
+from tests.broker import Mosquitto
+from tests.demo.story import message
+
+TOPICS = ["cradlewatch/#"]
+
+
+def door(address, **more):
+    return Door(address.host, address.port, address.protocol, **more)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("mosquitto", marks=pytest.mark.broker), "amqtt"])
+def test_hub_receives_in_order_and_reads_episodes(kind):
+    seen = []
+    with EmbeddedBroker(kind) as address:
+        hub, sender = Hub(door(address), TOPICS, seen.append), Hub(door(address), TOPICS)
+        hub.start()
+        sender.start()
+        sent = message("started", 1)
+        for payload in (b"online", sent.to_json().encode()):
+            sender._client.publish("cradlewatch/demo/cry", payload, qos=1)
+        assert hub.wait_for(lambda received: len(received) == 2, 10)
+        hub.stop()
+        sender.stop()
+    assert [one.episode() for one in hub.received] == [None, sent]
+    assert seen == hub.received
+
+
+@pytest.mark.broker
+def test_hub_deletes_what_the_demonstration_retained():
+    with EmbeddedBroker("mosquitto") as address:
+        hub = Hub(door(address), TOPICS)
+        hub.start()
+        hub._client.publish("cradlewatch/demo/crying", b"ON", qos=1, retain=True)
+        hub._client.publish("cradlewatch/other/crying", b"ON", qos=1, retain=True)
+        assert hub.wait_for(lambda received: len(received) == 2, 10)
+        hub.forget({"cradlewatch/demo/crying"})
+        hub.stop()
+        later = Hub(door(address), TOPICS)
+        later.start()
+        assert later.wait_for(len, 10)
+        later.stop()
+    assert [one.topic for one in later.received] == ["cradlewatch/other/crying"]
+
+
+def test_no_broker_at_the_address_is_one_sentence():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    with pytest.raises(HubError, match=rf"No broker answers at 127\.0\.0\.1:{port}"):
+        Hub(Door("127.0.0.1", port, "5"), TOPICS).start()
+
+
+@pytest.mark.broker
+def test_refused_password_is_one_sentence(tmp_path):
+    with Mosquitto(tmp_path, users={"parent": "right"}) as mosquitto:
+        wrong = Door("127.0.0.1", mosquitto.port, "5", "parent", "wrong")
+        with pytest.raises(HubError, match="does not let the demonstration subscribe: Not authorized"):
+            Hub(wrong, TOPICS).start(timeout_s=2.0)
