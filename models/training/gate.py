@@ -89,8 +89,8 @@ def step_scores(logits: NDArray[np.float32], scene_set: scenes.SceneSet) -> dict
     sure = np.asarray(scene_set.weight) == 1.0
     labels, scores = np.asarray(scene_set.label)[sure] > 0.5, logits[sure]
     return {
-        "auc": float(metrics.roc_auc(labels, scores)),
-        "ap": float(metrics.average_precision(labels, scores)),
+        "auc": float(metrics.roc_auc(scores, labels)),
+        "ap": float(metrics.average_precision(scores, labels)),
     }
 
 

@@ -34,6 +34,9 @@ LOG_OFFSET: Final = 11.0
 LOG_SCALE: Final = 5.0
 """(log + offset) / scale brings silence to about -1.5 and loud crying to about +1.5."""
 
+FINGERPRINT_SCALE: Final = 20.0
+"""The fingerprint rounds to 1/20 (0.25 nat): coarse enough to be the same on every processor."""
+
 OVERLAP: Final = N_FFT - FRAME_HOP
 """Samples of the past that the first frame of a run needs."""
 
@@ -113,10 +116,7 @@ def log_mel(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 def fingerprint() -> str:
-    """Identify this front end: SHA-256 over its parameters and its output on a fixed signal.
-
-    The output is rounded to 0.01, coarse enough to be the same on every processor.
-    """
+    """Identify this front end: SHA-256 over its parameters and its rounded output on a fixed signal."""
     position = np.arange(SAMPLE_RATE_HZ // 2)
     chirp = 8000.0 * np.sin(2e-4 * position**1.9) + 200.0 * np.sign(np.sin(0.37 * position))
     frames = log_mel(np.rint(chirp).astype(np.int16))
@@ -132,5 +132,5 @@ def fingerprint() -> str:
         LOG_SCALE,
     ]
     digest = hashlib.sha256(json.dumps(parameters).encode())
-    digest.update((np.rint(frames.mean(axis=0, dtype=np.float64) * 100.0)).astype("<i2").tobytes())
+    digest.update((np.rint(frames.mean(axis=0, dtype=np.float64) * FINGERPRINT_SCALE)).astype("<i2").tobytes())
     return digest.hexdigest()

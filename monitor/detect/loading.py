@@ -128,7 +128,7 @@ def _compare(artifact: Artifact, got: NDArray[np.float32], released: NDArray[np.
     difference = float(np.abs(got - released).max())
     if not difference <= GOLDEN_TOLERANCE:
         raise ManifestMismatchError(
-            f"{artifact.manifest.name} is {difference:.2f} off on its golden input (limit {GOLDEN_TOLERANCE}).",
+            f"{artifact.manifest.name} is {difference:.2f} off on golden input (limit {GOLDEN_TOLERANCE}).",
             "Install Cradlewatch anew; if it stays, this processor computes wrongly: please report it.",
         )
     return GoldenResult(artifact.manifest.name, difference)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class CauseNet(nn.Module):
         super().__init__()
         sizes = (1, *channels)
         layers: list[nn.Module] = []
-        for c_in, c_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for c_in, c_out in pairwise(sizes):
             layers += [
                 nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(c_out),

@@ -98,7 +98,7 @@ class GateNet(nn.Module):
         return self.head(self.dropout(x)), new_state
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits (batch, n_classes, n // 4) of whole sequences from silence, ``frames`` (batch, n, n_mels)."""
+        """Logits (batch, n_classes, n // 4) of whole sequences from silence, (batch, n, n_mels)."""
         past = frames.new_zeros(frames.shape[0], STEM_CONTEXT, frames.shape[2])
         state = [s.to(frames.device) for s in self.initial_state(frames.shape[0])]
         return self.step(torch.cat([past, frames], dim=1), state)[0]
