@@ -166,7 +166,7 @@ def test_a_mistake_in_a_flag_names_the_flag():
         (
             'detect.vad_mode = "9" (flag --set detect.vad_mode=9) is not a whole '
             "number from 0 to 3: change it, or "
-            "leave it out."
+            "leave it out for 2."
         )
     ]
 

@@ -1,0 +1,93 @@
+"""The command line. Each command is a module with ``add_arguments(parser)`` and ``run(arguments)``.
+
+A command's module is imported when it is called, so that ``cradlewatch run`` pays for nothing else.
+The module's docstring is the command's help; ``run`` returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from monitor import __version__
+from monitor.config.sentences import suggestion
+from monitor.errors import ConfigError, MonitorError
+
+# Before any command: see there what it keeps out.
+from monitor.log import configure_logging
+
+COMMANDS: Final = {
+    "run": ("monitor.cli.run", "listen until stopped: microphone in, messages out"),
+    "scan": ("monitor.cli.scan", "find the crying in recordings"),
+    "check": ("monitor.cli.check", "test microphone, models and broker"),
+    "devices": ("monitor.cli.devices", "list the input devices"),
+    "config": ("monitor.cli.config", "show the configuration and where each value comes from"),
+    "demo": ("monitor.demo.command", "see a cry become a message, with everything real"),
+    "bench": ("monitor.bench", "measure what each stage costs on this machine"),
+    "version": ("monitor.cli.version", "print the version"),
+}
+
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in ``argv`` and return its exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    configure_logging("warning")
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+    except MonitorError as error:
+        for line in str(error).splitlines():
+            print(f"cradlewatch: error: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("cradlewatch: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us (head, less) has enough. The interpreter's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return code
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    arguments = _top_parser().parse_args(argv)
+    if arguments.command is None:
+        _top_parser().print_help()
+        return 0
+    if arguments.command not in COMMANDS:
+        raise ConfigError(
+            f"There is no command {arguments.command!r}.",
+            suggestion(arguments.command, COMMANDS) or "`cradlewatch --help` lists the commands.",
+        )
+    module = importlib.import_module(COMMANDS[arguments.command][0])
+    parser = argparse.ArgumentParser(
+        prog=f"cradlewatch {arguments.command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse_args(arguments.rest))
+    return code
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in COMMANDS)
+    listing = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="cradlewatch",
+        description="A baby monitor that listens on the device it runs on and tells the home hub.",
+        epilog=f"commands:\n{listing}\n\n`cradlewatch COMMAND --help` says more about each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cradlewatch {__version__}")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="what to do, see below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    return parser

@@ -1,0 +1,52 @@
+"""The options that several commands share, and how they become configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from monitor.config import Flag, Loaded, load_config
+from monitor.config.sentences import is_secret
+from monitor.errors import ConfigError
+
+_NAMED: Final = "named_flags"
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", type=Path, metavar="FILE", help="the TOML file to read")
+    group.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="set one key, over file and environment; may be repeated",
+    )
+
+
+def add_named_flag(parser: argparse.ArgumentParser, flag: str, key: str, metavar: str, text: str) -> None:
+    """A flag that is short for ``--set key=…``."""
+    names = {**(parser.get_default(_NAMED) or {}), flag.lstrip("-").replace("-", "_"): (flag, key)}
+    parser.set_defaults(**{_NAMED: names})
+    parser.add_argument(flag, metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
+
+
+def load(arguments: argparse.Namespace, extra: tuple[Flag, ...] = ()) -> Loaded:
+    """The configuration that the command's options ask for. Raises ConfigError."""
+    flags = [_setting(text) for text in arguments.settings]
+    for attribute, (flag, key) in getattr(arguments, _NAMED, {}).items():
+        value = getattr(arguments, attribute)
+        if value is not None:
+            flags.append(Flag(key, value, flag))
+    return load_config(arguments.config, flags=[*flags, *extra])
+
+
+def _setting(text: str) -> Flag:
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator:
+        raise ConfigError(f"--set {text} gives no value.", "Write --set section.key=value.")
+    name = f"--set {key}=…" if is_secret(key) else f"--set {text}"
+    return Flag(key, value.strip(), name)

@@ -1,0 +1,54 @@
+"""Listen until stopped: microphone (or any source) to sinks.
+
+Stops cleanly on SIGTERM and Ctrl-C; writes all stacks to stderr on SIGUSR1.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import structlog
+
+from monitor.cli.options import add_config_options, add_named_flag, load
+from monitor.config import Flag
+from monitor.log import configure_logging
+from monitor.service.app import build_service
+from monitor.service.signals import stop_on_signals
+
+log = structlog.get_logger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_options(parser)
+    short = "short for --set"
+    add_named_flag(parser, "--device", "microphone.device", "NAME", "the input device")
+    add_named_flag(parser, "--mqtt-host", "mqtt.host", "HOST", "the broker")
+    add_named_flag(parser, "--mqtt-port", "mqtt.port", "PORT", "its port")
+    add_named_flag(parser, "--log-level", "log.level", "LEVEL", "least important log line")
+    add_named_flag(parser, "--log-format", "log.format", "FORM", "form of a log line")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--file", metavar="PATH", help=f"listen to a recording ({short} source.file, .kind)")
+    source.add_argument("--stdin", action="store_true", help=f"listen to PCM ({short} source.kind=stdin)")
+    parser.add_argument(
+        "--fast", action="store_true", help=f"play a recording at full speed ({short} source.realtime=false)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    loaded = load(arguments, _source_flags(arguments))
+    configure_logging(loaded.config.log.level, loaded.config.log.format)
+    log.info("config.loaded", path=None if loaded.path is None else str(loaded.path))
+    service = build_service(loaded.config)
+    with stop_on_signals(service.request_stop):
+        return service.run()
+
+
+def _source_flags(arguments: argparse.Namespace) -> tuple[Flag, ...]:
+    flags = []
+    if arguments.file is not None:
+        flags += [Flag("source.kind", "file", "--file"), Flag("source.file", arguments.file, "--file")]
+    if arguments.stdin:
+        flags.append(Flag("source.kind", "stdin", "--stdin"))
+    if arguments.fast:
+        flags.append(Flag("source.realtime", "false", "--fast"))
+    return tuple(flags)
