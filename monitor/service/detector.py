@@ -68,14 +68,17 @@ class DetectorThread:
         bus: MessageBus,
         *,
         on_end: Callable[[], None],
+        on_output: Callable[[DetectorOutput], None] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``on_output`` sees all that the pipeline says, on this thread: it must not wait."""
         self._source = source
         self._pipeline = pipeline
         self._assembler = assembler
         self._clock = clock
         self._bus = bus
         self._on_end = on_end
+        self._on_output = on_output
         self._monotonic_s = monotonic_s
         self._stopping = threading.Event()
         self._stop_timeout_s = 0.0
@@ -139,6 +142,8 @@ class DetectorThread:
 
     def _publish(self, outputs: Iterable[DetectorOutput]) -> None:
         for output in outputs:
+            if self._on_output is not None:
+                self._on_output(output)
             message = self._assembler.assemble(output)
             if message is not None:
                 self._bus.publish(message)
