@@ -1,0 +1,297 @@
+"""One paho client with its callbacks; the only place that knows paho.
+
+paho runs a network thread of its own. The callbacks put reports into a queue and do nothing else.
+"""
+
+from __future__ import annotations
+
+import queue
+import ssl
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import paho.mqtt.client as paho
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from monitor.errors import PermanentSinkError
+from monitor.sinks.mqtt_settings import MqttSettings, Publication
+
+log = structlog.get_logger(__name__)
+
+Version = Literal["5", "3.1.1"]
+
+Ticket = tuple[int, int]
+"""What a publication is known by until it is acknowledged: number of the session, message id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The broker let us in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker answered and said no."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No connection could be made."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection ended: one that stood, or (``answered`` False) one without any answer."""
+
+    answered: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The broker answered a publication. ``code`` and ``reason`` are its words when it failed."""
+
+    ticket: Ticket
+    failed: bool
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Publications without an answer when the link went down; their owner decides about them."""
+
+    tickets: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The broker answered the subscription with this message id."""
+
+    mid: int
+    failed: bool
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+SessionReport = Accepted | Refused | Unreachable | Closed | Acknowledged | Dropped | Subscribed | Incoming
+
+ReportQueue = queue.SimpleQueue[tuple[int, SessionReport]]
+
+
+class MqttSession:
+    """Connects with one protocol version, for as long as it is not ended.
+
+    ``number`` marks the session's reports and tickets. Raises PermanentSinkError for files that
+    cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        version: Version,
+        will: Publication | None,
+        number: int,
+        reports: ReportQueue,
+    ) -> None:
+        self.number = number
+        self._version = version
+        self._reports = reports
+        self._answered = False
+        self._up = threading.Event()
+        self._client = _client(settings, version, will)
+        self._set_callbacks()
+        self._client.connect_async(
+            settings.host, settings.effective_port, **_connect_options(settings, version)
+        )
+        self._client.loop_start()
+
+    @property
+    def connected(self) -> bool:
+        return self._up.is_set()
+
+    def publish(self, publication: Publication) -> Ticket | None:
+        """Hand over to paho; None when it holds as many messages as it may."""
+        properties = None
+        if publication.expiry_s is not None and self._version == "5":
+            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=publication.expiry_s)
+        info = self._client.publish(
+            publication.topic,
+            publication.payload.encode(),
+            qos=1,
+            retain=publication.retain,
+            properties=properties,
+        )
+        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            return None
+        # MQTT_ERR_NO_CONN as well means that paho has it: the next attempt to connect drops it and
+        # tells us so. To take it for a failure would send it twice.
+        return self.number, info.mid
+
+    def subscribe(self, topic: str) -> int | None:
+        """Ask for ``topic``; the message id comes back in :class:`Subscribed`. None when offline."""
+        return self._client.subscribe(topic, qos=1)[1]
+
+    def revive(self) -> bool:
+        """Start paho's thread again if an error ended it; whether it had to be."""
+        return self._client.loop_start() == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def end(self, timeout_s: float) -> None:
+        """Disconnect and end paho's thread, but wait no longer than ``timeout_s``."""
+        self._drop()
+        self._client.disconnect()
+        # loop_stop() joins without a limit, and paho's thread may stand in a name look-up.
+        started_s = time.monotonic()
+        joiner = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
+        joiner.start()
+        joiner.join(timeout_s)
+        if joiner.is_alive():
+            waited_s = round(time.monotonic() - started_s, 1)
+            log.warning("mqtt.network_thread_outlived_stop", waited_s=waited_s)
+
+    # --- callbacks, in paho's thread --------------------------------------------------------------
+
+    def _set_callbacks(self) -> None:
+        self._client.on_pre_connect = self._on_pre_connect
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+
+    def _report(self, report: SessionReport) -> None:
+        self._reports.put((self.number, report))
+
+    def _drop(self) -> None:
+        """Take back what is unacknowledged.
+
+        Left to itself paho sends it again after the next CONNACK, which may be after a newer state
+        of ours: the broker would then keep the older one.
+        """
+        tickets = tuple((self.number, message.mid) for message in self._client.drop_out_messages())
+        if tickets:
+            self._report(Dropped(tickets))
+
+    def _on_pre_connect(self, _client: paho.Client, _userdata: Any) -> None:
+        self._answered = False
+        self._drop()
+
+    def _on_connect(
+        self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        self._answered = True
+        if reason.is_failure:
+            self._report(Refused(reason.value, str(reason)))
+        else:
+            self._up.set()
+            self._report(Accepted())
+
+    def _on_connect_fail(self, _client: paho.Client, _userdata: Any) -> None:
+        # paho calls this from its except block and passes no error: it is the one being handled.
+        self._report(Unreachable(sys.exc_info()[1] or OSError("no reason given")))
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        stood = self._up.is_set()
+        self._up.clear()
+        if stood or not self._answered:  # a refusal has been reported already
+            self._report(Closed(stood, str(reason)))
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
+    ) -> None:
+        self._report(Acknowledged((self.number, mid), reason.is_failure, reason.value, str(reason)))
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        for reason in reasons:
+            self._report(Subscribed(mid, reason.is_failure, reason.value, str(reason)))
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._report(Incoming(message.topic, bytes(message.payload), message.retain))
+
+
+_PROTOCOLS: Final[dict[Version, MQTTProtocolVersion]] = {
+    "5": MQTTProtocolVersion.MQTTv5,
+    "3.1.1": MQTTProtocolVersion.MQTTv311,
+}
+
+
+def _client(settings: MqttSettings, version: Version, will: Publication | None) -> paho.Client:
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=settings.effective_client_id, protocol=_PROTOCOLS[version]
+    )
+    client.connect_timeout = settings.connect_timeout_s
+    client.max_queued_messages_set(settings.max_waiting)
+    client.reconnect_delay_set(1, settings.reconnect_max_s)
+    if settings.username is not None:
+        client.username_pw_set(settings.username, settings.password)
+    if settings.tls:
+        client.tls_set_context(_tls_context(settings))
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+    return client
+
+
+def _connect_options(settings: MqttSettings, version: Version) -> dict[str, Any]:
+    options: dict[str, Any] = {"keepalive": settings.keepalive_s}
+    if version == "5":
+        options["clean_start"] = paho.MQTT_CLEAN_START_FIRST_ONLY
+        options["properties"] = _properties(
+            PacketTypes.CONNECT, SessionExpiryInterval=settings.session_expiry_s
+        )
+    return options
+
+
+def _properties(packet: int, **values: int) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cafile=None if settings.ca_file is None else str(settings.ca_file)
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise PermanentSinkError(
+            f'mqtt.ca_file = "{settings.ca_file}" cannot be used: {error}.',
+            "Name a readable file of certificates in PEM form.",
+        ) from error
+    # Python 3.13 asks a home-made authority for extensions that the usual recipes leave out. The
+    # chain and the name are verified all the same.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if settings.cert_file is not None:
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise PermanentSinkError(
+                f'mqtt.cert_file = "{settings.cert_file}" with mqtt.key_file = "{settings.key_file}" '
+                f"cannot be used: {error}.",
+                "Name a certificate and its key, both readable and in PEM form.",
+            ) from error
+    return context

@@ -1,0 +1,119 @@
+"""Why the broker does not take our messages, in words for a person, with a remedy."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from monitor.sinks.mqtt_settings import MqttSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One sentence that says what is wrong and one that says what to do."""
+
+    problem: str
+    remedy: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+def not_yet(settings: MqttSettings) -> Fault:
+    return Fault(f"The MQTT broker at {settings.address} has not answered yet.", "Wait a few seconds.")
+
+
+def unreachable(settings: MqttSettings, error: BaseException | None) -> Fault:
+    """The connection was never made: no name, no listener, no route, or no trust."""
+    broker = f"The MQTT broker at {settings.address}"
+    match error:
+        case ssl.SSLError():
+            return _no_trust(broker, error)
+        case socket.gaierror():
+            return Fault(f'The name "{settings.host}" of the MQTT broker is unknown.', "Check mqtt.host.")
+        case ConnectionRefusedError():
+            return Fault(
+                f"Nothing listens at {settings.address}, where the MQTT broker should be.",
+                "Start the broker, or check mqtt.host and mqtt.port.",
+            )
+        case TimeoutError():
+            return Fault(
+                f"{broker} does not answer.", "Check mqtt.host, mqtt.port, the network and any firewall."
+            )
+        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
+            return Fault(f"There is no way to {settings.address}, the MQTT broker.", "Check the network.")
+        case _:
+            return Fault(f"{broker} cannot be reached: {error}.", "Check mqtt.host, mqtt.port and mqtt.tls.")
+
+
+def _no_trust(broker: str, error: ssl.SSLError) -> Fault:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Fault(
+            f"{broker} shows a certificate that is not trusted: {error.verify_message}.",
+            "Set mqtt.ca_file to the certificate of the authority that signed it, and mqtt.host to "
+            "the name in it.",
+        )
+    return Fault(
+        f"{broker} does not agree on encryption: {error.reason or error}.",
+        "Check that mqtt.port is the broker's TLS port, or set mqtt.tls = false if it has none.",
+    )
+
+
+def closed_silently(settings: MqttSettings) -> Fault:
+    """The broker took the connection and closed it without an answer."""
+    remedy = (
+        "Check that mqtt.port is a TLS port and whether the broker asks for a client certificate "
+        "(mqtt.cert_file)."
+        if settings.tls
+        else "If that is its TLS port, set mqtt.tls = true."
+    )
+    return Fault(f"The MQTT broker at {settings.address} closes the connection without a word.", remedy)
+
+
+def lost(settings: MqttSettings, reason: str) -> Fault:
+    return Fault(
+        f"The connection to the MQTT broker at {settings.address} was lost: {reason}.",
+        "It is being made again; if this lasts, see whether the broker runs.",
+    )
+
+
+def refused(settings: MqttSettings, code: int, reason: str) -> Fault:
+    """The broker answered and said no.
+
+    ``code`` is a reason code of MQTT 5 (OASIS standard, section 2.4); paho gives the answers of
+    3.1.1 the same numbers.
+    """
+    said = f"The MQTT broker at {settings.address} refused us: {reason} (reason code {code})."
+    match code:
+        case 134 | 135 if settings.username is None:
+            return Fault(said, "Set mqtt.username and mqtt.password_file: it takes no unknown guests.")
+        case 134 | 135:
+            return Fault(
+                said,
+                f'Check the user "{settings.username}" and the password in mqtt.password_file '
+                "against the broker's list.",
+            )
+        case 133:
+            return Fault(said, f'Choose another mqtt.client_id than "{settings.effective_client_id}".')
+        case 132:
+            return Fault(said, 'Set mqtt.protocol = "auto".')
+        case 138:
+            return Fault(said, "Lift the ban of this client at the broker.")
+        case _:
+            return Fault(said, "See the broker's log.")
+
+
+def not_permitted(settings: MqttSettings, topic: str, code: int, reason: str, verb: str) -> Fault:
+    """The broker let us in but not at this topic. ``verb`` is "publish" or "subscribe"."""
+    user = "anonymous clients" if settings.username is None else f'user "{settings.username}"'
+    right = "write" if verb == "publish" else "read"
+    return Fault(
+        f"The MQTT broker at {settings.address} does not let us {verb} to {topic}: {reason} "
+        f"(reason code {code}).",
+        f"Allow {user} to {right} that topic in the broker's access list.",
+    )

@@ -1,0 +1,177 @@
+"""The link to the broker: made, kept, made again, in the protocol version that the broker speaks."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from monitor.sinks import mqtt_faults
+from monitor.sinks.mqtt_client import (
+    Accepted,
+    Acknowledged,
+    Closed,
+    Dropped,
+    Incoming,
+    MqttSession,
+    Refused,
+    ReportQueue,
+    SessionReport,
+    Subscribed,
+    Ticket,
+    Unreachable,
+    Version,
+)
+from monitor.sinks.mqtt_faults import Fault
+from monitor.sinks.mqtt_settings import MqttSettings, Publication
+
+log = structlog.get_logger(__name__)
+
+_SILENT_CLOSURES: Final = 3
+"""Connections closed without an answer before the other protocol version is tried."""
+
+_UNSUPPORTED_PROTOCOL: Final = 132
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    protocol: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The link is down; ``fault`` says why. ``final``: the next try will most likely fail alike."""
+
+    fault: Fault
+    final: bool
+
+
+LinkReport = Connected | Disconnected | Acknowledged | Dropped | Subscribed | Incoming
+
+
+class MqttLink:
+    """Connects, stays connected and says what happens. One thread owns it; ``fault`` is for any.
+
+    ``will`` is what the broker publishes for us when we vanish.
+    """
+
+    def __init__(self, settings: MqttSettings, will: Publication | None = None) -> None:
+        self._settings = settings
+        self._will = will
+        self._queue: ReportQueue = queue.SimpleQueue()
+        self._session: MqttSession | None = None
+        self._silent_closures = 0
+        self._fault: Fault | None = mqtt_faults.not_yet(settings)
+        self._version: Version = "3.1.1" if settings.protocol == "3.1.1" else "5"
+
+    def start(self) -> None:
+        """Begin to connect, and go on for ever. Raises PermanentSinkError for unusable settings."""
+        self._settings.check()
+        self._session = self._new_session(1)
+
+    @property
+    def started(self) -> bool:
+        return self._session is not None
+
+    @property
+    def connected(self) -> bool:
+        return self._session is not None and self._session.connected
+
+    @property
+    def protocol(self) -> Version:
+        return self._version
+
+    def fault(self) -> Fault | None:
+        return self._fault
+
+    def send(self, publication: Publication) -> Ticket | None:
+        """Begin to publish; None when there is no room to do so now."""
+        return self._current().publish(publication)
+
+    def subscribe(self, topic: str) -> int | None:
+        """Begin to subscribe. The message id comes back in the report; None when offline."""
+        return self._current().subscribe(topic)
+
+    def reports(self, timeout_s: float = 0.0) -> list[LinkReport]:
+        """What happened since the last call; waits up to ``timeout_s`` for the first."""
+        found: list[LinkReport] = []
+        while True:
+            try:
+                number, raw = (
+                    self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+                )
+            except queue.Empty:
+                return found
+            timeout_s = 0.0
+            # A session that was replaced has nothing to say, except what it left undelivered.
+            if number == self._current().number or isinstance(raw, Dropped):
+                found.append(self._interpret(raw))
+
+    def supervise(self) -> None:
+        """Start paho's thread again in case that an error ended it."""
+        if self._current().revive():
+            log.error("mqtt.network_thread_restarted", broker=self._settings.address)
+
+    def stop(self, timeout_s: float) -> None:
+        """Disconnect and end paho's thread within ``timeout_s``. Calling it twice does no harm."""
+        if self._session is not None:
+            self._session.end(timeout_s)
+            self._session = None
+
+    def _interpret(self, raw: SessionReport) -> LinkReport:
+        match raw:
+            case Accepted():
+                self._silent_closures = 0
+                self._fault = None
+                return Connected(self._version)
+            case Refused():
+                return self._on_refused(raw)
+            case Unreachable():
+                return self._down(mqtt_faults.unreachable(self._settings, raw.error), final=True)
+            case Closed():
+                return self._on_closed(raw)
+            case _:
+                return raw
+
+    def _down(self, fault: Fault, *, final: bool) -> Disconnected:
+        self._fault = fault
+        return Disconnected(fault, final)
+
+    def _on_refused(self, answer: Refused) -> Disconnected:
+        switch = answer.code == _UNSUPPORTED_PROTOCOL and self._may_switch()
+        if switch:
+            self._switch_protocol("the broker refused it")
+        fault = mqtt_faults.refused(self._settings, answer.code, answer.reason)
+        return self._down(fault, final=not switch)
+
+    def _on_closed(self, closed: Closed) -> Disconnected:
+        if closed.answered:
+            return self._down(mqtt_faults.lost(self._settings, closed.reason), final=False)
+        # A broker that knows no MQTT 5 should say so, but some just hang up.
+        self._silent_closures += 1
+        if self._silent_closures >= _SILENT_CLOSURES and self._may_switch():
+            self._silent_closures = 0
+            self._switch_protocol("the broker hangs up")
+        return self._down(mqtt_faults.closed_silently(self._settings), final=False)
+
+    def _current(self) -> MqttSession:
+        assert self._session is not None, "the link is not started"
+        return self._session
+
+    def _may_switch(self) -> bool:
+        return self._settings.protocol == "auto"
+
+    def _switch_protocol(self, why: str) -> None:
+        """Replace the session by one of the other version."""
+        old, before = self._current(), self._version
+        self._version = "3.1.1" if before == "5" else "5"
+        log.warning(
+            "mqtt.protocol_changed", broker=self._settings.address, before=before, now=self._version, why=why
+        )
+        old.end(timeout_s=1.5)
+        self._session = self._new_session(old.number + 1)
+
+    def _new_session(self, number: int) -> MqttSession:
+        return MqttSession(self._settings, self._version, self._will, number, self._queue)

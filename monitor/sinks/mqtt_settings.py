@@ -1,0 +1,94 @@
+"""What the MQTT sink has to know, and what it publishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from monitor.errors import PermanentSinkError
+
+Protocol = Literal["auto", "5", "3.1.1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One MQTT message, QoS 1.
+
+    A retained one is a state: only the newest of its topic matters. One that is not retained is an
+    event: each matters, except that a newer one of the same ``key`` replaces it while it waits.
+    """
+
+    topic: str
+    payload: str
+    retain: bool
+    expiry_s: int | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """Where the broker is, how to get in, and under which names we speak.
+
+    ``password`` is the password itself; whoever made the settings read it from its file. Without
+    ``ca_file`` the system's certificates are trusted. Verification cannot be switched off.
+    """
+
+    host: str
+    device: str
+    port: int | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_id: str | None = None
+    protocol: Protocol = "auto"
+    keepalive_s: int = 15
+    session_expiry_s: int = 3600
+    reconnect_max_s: int = 60
+    connect_timeout_s: float = 5.0
+    max_waiting: int = 256
+    """Events kept while the broker is away."""
+    event_expiry_s: int = 300
+    """Age at which an event is no longer delivered, so that no old alarm fires late."""
+    base_topic: str = "cradlewatch"
+    discovery: bool = True
+    discovery_prefix: str = "homeassistant"
+    birth_topic: str = "homeassistant/status"
+    device_name: str = "Cradlewatch"
+    suggested_area: str | None = None
+
+    @property
+    def effective_port(self) -> int:
+        if self.port is not None:
+            return self.port
+        return 8883 if self.tls else 1883
+
+    @property
+    def effective_client_id(self) -> str:
+        return f"cradlewatch-{self.device}" if self.client_id is None else self.client_id
+
+    @property
+    def address(self) -> str:
+        """Host and port, for a person."""
+        return f"{self.host}:{self.effective_port}"
+
+    def check(self) -> None:
+        """Raise PermanentSinkError for what no broker could ever accept."""
+        try:
+            self.host.encode("idna")
+        except UnicodeError as error:
+            raise PermanentSinkError(
+                f'mqtt.host = "{self.host}" is not a host name.', "Write the broker's name or address."
+            ) from error
+        if not self.host or not 1 <= self.effective_port <= 65535:
+            raise PermanentSinkError(
+                f'mqtt.host = "{self.host}", mqtt.port = {self.effective_port} is no address.',
+                "Write the broker's name or address and a port between 1 and 65535.",
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            raise PermanentSinkError(
+                "mqtt.cert_file and mqtt.key_file belong together.", "Set both or neither."
+            )

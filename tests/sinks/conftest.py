@@ -1,0 +1,3 @@
+from tests.broker import mosquitto
+
+__all__ = ["mosquitto"]

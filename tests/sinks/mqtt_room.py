@@ -1,0 +1,112 @@
+"""A running MQTT sink for tests, worked by the test itself instead of a service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from monitor.sinks.mqtt import MqttSink
+from monitor.sinks.mqtt_settings import MqttSettings
+from tests.broker import DEADLINE_S, HOST, Mosquitto, accepts_connections, free_port, wait_until
+
+BASE = "cradlewatch/nursery"
+DISCOVERY = "homeassistant/device/cradlewatch_nursery/config"
+
+
+def settings_for(port: int, **more: Any) -> MqttSettings:
+    return MqttSettings(**{"host": HOST, "port": port, "device": "nursery", "device_name": "Nursery"} | more)
+
+
+@contextlib.contextmanager
+def running_sink(broker: Mosquitto | int, *, monotonic_s: Callable[[], float] | None = None, **more: Any):
+    """An open sink; closed at the end."""
+    port = broker if isinstance(broker, int) else broker.port
+    clock = {} if monotonic_s is None else {"monotonic_s": monotonic_s}
+    sink = MqttSink(settings_for(port, **more), jitter_s=lambda: 0.0, **clock)
+    sink.open()
+    try:
+        yield sink
+    finally:
+        sink.close(2.0)
+
+
+def work(sink: MqttSink, condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Do what the sink's worker does between messages until ``condition`` holds."""
+
+    def tick() -> object:
+        sink.tick()
+        return condition()
+
+    wait_until(tick, what, timeout_s)
+
+
+def settle(sink: MqttSink) -> None:
+    """Until connected and all events acknowledged."""
+    work(sink, lambda: sink.stats().connected and sink.stats().waiting == 0, "the sink is connected")
+
+
+@contextlib.contextmanager
+def amqtt_broker() -> Iterator[int]:
+    """A real broker that knows MQTT 3.1.1 only, as a process of its own; its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "monitor.demo.small_broker", str(port)], start_new_session=True
+    )
+    try:
+        wait_until(lambda: process.poll() is not None or accepts_connections(port), "amqtt is ready")
+        assert process.poll() is None, "amqtt ended at once"
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE_S)
+
+
+@contextlib.contextmanager
+def hanging_up_on_mqtt_5(target_port: int) -> Iterator[tuple[int, list[int]]]:
+    """A gate before a broker that closes the connection on protocol level 5 without an answer.
+
+    Gives its port and the protocol levels that came.
+    """
+    levels: list[int] = []
+    with socket.create_server((HOST, 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the server socket is closed at the end
+                while True:
+                    _pass_on(server.accept()[0], target_port, levels)
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield server.getsockname()[1], levels
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def _pass_on(client: socket.socket, target_port: int, levels: list[int]) -> None:
+    first = client.recv(4096)
+    if not first:
+        client.close()
+        return
+    levels.append(first[first.index(b"MQTT") + 4])
+    if levels[-1] == 5:
+        client.close()
+        return
+    target = socket.create_connection((HOST, target_port))
+    target.sendall(first)
+    for source, sink in ((client, target), (target, client)):
+        threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with source, contextlib.suppress(OSError):
+        while data := source.recv(4096):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

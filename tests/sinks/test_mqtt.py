@@ -1,0 +1,319 @@
+"""The MQTT sink against a real Mosquitto."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.sinks.mqtt import MqttSink
+from tests.broker import DEADLINE_S, Subscriber, retained
+from tests.sinks.messages import HUNGRY, episode, health, telemetry
+from tests.sinks.mqtt_room import BASE, DISCOVERY, running_sink, settings_for, settle, work
+
+pytestmark = pytest.mark.broker
+
+CRYING, CRY, AVAILABILITY = f"{BASE}/crying", f"{BASE}/cry", f"{BASE}/availability"
+
+
+def state_of(payload):
+    return json.loads(payload)["state"]
+
+
+def ids_on(hub, topic=CRY):
+    return [json.loads(payload)["event_id"] for payload in hub.on(topic)]
+
+
+def test_on_connecting_it_announces_itself_and_is_calm(mosquitto):
+    with Subscriber(mosquitto.port) as hub, running_sink(mosquitto) as sink:
+        settle(sink)
+        hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+        order = [message.topic for message in hub.received]
+        assert order == [DISCOVERY, CRYING, AVAILABILITY], "valid only once all is said"
+        assert {message.qos for message in hub.received} == {1}
+        assert state_of(hub.last(CRYING)) == "OFF"
+        assert sink.fault() == ""
+        assert "cry" in json.loads(hub.last(DISCOVERY))["cmps"]
+
+
+def test_an_episode_turns_the_state_on_and_off_and_fires_each_event_once(mosquitto):
+    with Subscriber(mosquitto.port) as hub, running_sink(mosquitto) as sink:
+        settle(sink)
+        for message in (episode(), episode("updated", cause=HUNGRY), episode("ended", duration_s=9)):
+            sink.handle(message)
+        settle(sink)
+        hub.wait_for(lambda _: len(hub.on(CRY)) == 3)
+        assert [state_of(payload) for payload in hub.on(CRYING)][-3:] == ["ON", "ON", "OFF"]
+        assert [json.loads(payload)["event_type"] for payload in hub.on(CRY)] == [
+            "started",
+            "updated",
+            "ended",
+        ]
+        assert json.loads(hub.last(f"{BASE}/cause"))["cause"] == "hungry"
+        events = [message for message in hub.received if message.topic == CRY]
+        assert all(0 < event.expiry_s <= 300 for event in events)
+        assert not any(event.retain for event in events)
+
+
+def test_a_newcomer_finds_states_and_no_old_event(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        for message in (health(), telemetry(), episode(cause=HUNGRY)):
+            sink.handle(message)
+        work(sink, lambda: f"{BASE}/cause" in retained(mosquitto.port), "the states are kept")
+        kept = retained(mosquitto.port)
+    assert set(kept) == {
+        DISCOVERY,
+        AVAILABILITY,
+        *(f"{BASE}/{name}" for name in ("crying", "cause", "telemetry", "health")),
+    }
+    assert state_of(kept[CRYING]) == "ON"
+    assert kept[AVAILABILITY] == "online"
+
+
+def test_closing_says_offline_and_keeps_the_entities(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        sink.handle(episode())
+        sink.close(5)
+        kept = retained(mosquitto.port)
+        assert kept[AVAILABILITY] == "offline"
+        assert DISCOVERY in kept
+        sink.close(5)
+    assert "disconnected" in mosquitto.log()
+
+
+_CHILD = """
+import sys, time
+from monitor.sinks.mqtt import MqttSink
+from tests.sinks.messages import episode
+from tests.sinks.mqtt_room import settings_for
+sink = MqttSink(settings_for(int(sys.argv[1])))
+sink.open()
+sink.handle(episode())
+while True:
+    sink.tick()
+    time.sleep(0.05)
+"""
+
+
+def test_a_killed_process_is_called_offline_by_the_broker_and_leaves_no_crying_behind(mosquitto):
+    with Subscriber(mosquitto.port) as hub:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(mosquitto.port)], env={**os.environ, "PYTHONPATH": "."}
+        )
+        try:
+            hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online" and hub.on(CRY))
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait(DEADLINE_S)
+        hub.wait_for(lambda _: hub.last(AVAILABILITY) == "offline")
+        assert retained(mosquitto.port)[AVAILABILITY] == "offline"
+        assert state_of(retained(mosquitto.port)[CRYING]) == "ON"
+        with running_sink(mosquitto) as sink:
+            settle(sink)
+            hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+            assert state_of(hub.last(CRYING)) == "OFF"
+
+
+def test_a_broker_that_forgot_all_is_told_all_again(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        for message in (health(), episode()):
+            sink.handle(message)
+        settle(sink)
+        mosquitto.kill()
+        work(sink, sink.fault, "the loss is noticed")
+        assert f"127.0.0.1:{mosquitto.port}" in sink.fault()
+        mosquitto.start()
+        work(sink, lambda: sink.stats().connections == 2 and sink.fault() == "", "it is back")
+        with Subscriber(mosquitto.port) as hub:
+            hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+            assert state_of(hub.last(CRYING)) == "ON"
+            assert {DISCOVERY, f"{BASE}/health"} <= {message.topic for message in hub.received}
+            assert hub.on(CRY) == [], "an event that was acknowledged is not sent again"
+
+
+def test_what_happens_while_the_broker_is_away_arrives_afterwards_in_order(mosquitto):
+    mosquitto.stop()
+    with running_sink(mosquitto) as sink:
+        work(sink, lambda: "Nothing listens" in sink.fault(), "the fault is told")
+        for number in range(30):
+            sink.handle(episode("started", episode_id=f"e{number}"))
+            sink.handle(episode("updated", 1, episode_id=f"e{number}"))
+            sink.handle(episode("updated", 2, episode_id=f"e{number}"))
+            sink.handle(episode("ended", episode_id=f"e{number}"))
+            sink.handle(telemetry(number))
+        assert sink.stats().waiting == 90, "of the updates only the newest of each episode waits"
+        mosquitto.start()
+        with Subscriber(mosquitto.port) as hub:
+            settle(sink)
+            hub.wait_for(lambda _: len(hub.on(CRY)) == 90)
+            assert ids_on(hub) == [
+                f"e{number}-{kind}" for number in range(30) for kind in ("started-1", "updated-2", "ended-1")
+            ]
+            assert ids_on(hub, f"{BASE}/telemetry") == ["t29"], "of states only the newest"
+            states = [message for message in hub.received if message.topic == CRYING]
+            assert [state_of(message.payload) for message in states] == ["OFF"], "no crying from the past"
+
+
+def test_an_update_that_waits_gives_way_to_a_newer_one_behind_what_came_between(mosquitto):
+    mosquitto.freeze()
+    with running_sink(mosquitto) as sink:
+        sink.handle(episode("updated", 1, episode_id="a"))
+        sink.handle(episode("started", 1, episode_id="b"))
+        sink.handle(episode("updated", 2, episode_id="a"))
+        mosquitto.thaw()
+        with Subscriber(mosquitto.port) as hub:
+            settle(sink)
+            hub.wait_for(lambda _: len(hub.on(CRY)) == 2)
+            assert ids_on(hub) == ["b-started-1", "a-updated-2"]
+
+
+def test_the_number_of_waiting_events_is_bounded_and_the_next_is_refused_not_lost(mosquitto):
+    mosquitto.freeze()
+    with running_sink(mosquitto, max_waiting=4) as sink:
+        for number in range(4):
+            sink.handle(episode(episode_id=f"e{number}"))
+        with pytest.raises(RetryableSinkError, match=r"4 events wait for the MQTT broker at 127\.0\.0\.1"):
+            sink.handle(episode(episode_id="e4"))
+        sink.handle(telemetry())  # a state needs no room
+        mosquitto.thaw()
+        with Subscriber(mosquitto.port) as hub:
+            settle(sink)
+            sink.handle(episode(episode_id="e4"))
+            settle(sink)
+            hub.wait_for(lambda _: len(hub.on(CRY)) == 5)
+            assert ids_on(hub) == [f"e{number}-started-1" for number in range(5)]
+
+
+def test_an_event_that_is_no_news_any_more_is_not_delivered_but_counted(mosquitto):
+    mosquitto.freeze()
+    ahead_s = [0.0]
+    with running_sink(mosquitto, monotonic_s=lambda: time.monotonic() + ahead_s[0]) as sink:
+        sink.handle(episode(episode_id="old"))
+        ahead_s[0] = 200.0
+        sink.handle(episode(episode_id="young"))
+        ahead_s[0] = 350.0
+        mosquitto.thaw()
+        with Subscriber(mosquitto.port) as hub:
+            settle(sink)
+            hub.wait_for(lambda _: hub.on(CRY))
+            assert ids_on(hub) == ["young-started-1"]
+            (event,) = [message for message in hub.received if message.topic == CRY]
+            assert 100 < event.expiry_s <= 150, "its age is counted in"
+            assert sink.stats().expired == 1
+
+
+def test_events_without_an_answer_are_sent_again_after_a_power_cut_of_the_broker(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        mosquitto.freeze()
+        for number in range(5):
+            sink.handle(episode(episode_id=f"e{number}"))
+        assert sink.stats().waiting == 5
+        mosquitto.kill()
+        mosquitto.start()
+        with Subscriber(mosquitto.port) as hub:
+            work(sink, lambda: sink.stats().connections == 2 and sink.stats().waiting == 0, "all delivered")
+            hub.wait_for(lambda _: len(hub.on(CRY)) == 5)
+            assert ids_on(hub) == [f"e{number}-started-1" for number in range(5)]
+            assert [json.loads(payload)["episode_id"] for payload in hub.on(CRYING)] == ["e4"]
+
+
+def test_a_frozen_broker_does_not_hold_up_the_end(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        mosquitto.freeze()
+        sink.handle(episode())
+        before = time.monotonic()
+        sink.close(0.5)
+        assert time.monotonic() - before < 5
+        mosquitto.thaw()
+
+
+def test_a_home_assistant_that_starts_is_told_all_again(mosquitto):
+    with Subscriber(mosquitto.port) as hub, running_sink(mosquitto) as sink:
+        settle(sink)
+        sink.handle(episode())
+        settle(sink)
+        hub.wait_for(lambda _: hub.on(CRY))
+        hub.forget()
+        hub.publish("homeassistant/status", "offline")
+        hub.publish("homeassistant/status", "online")
+        work(sink, lambda: hub.last(AVAILABILITY) == "online", "it is announced again")
+        order = [m.topic for m in hub.received if m.topic != "homeassistant/status"]
+        assert order == [DISCOVERY, CRYING, AVAILABILITY]
+        assert state_of(hub.last(CRYING)) == "ON"
+
+
+def test_the_answer_to_a_birth_waits_for_its_jitter(mosquitto):
+    ahead_s = [0.0]
+    sink = MqttSink(
+        settings_for(mosquitto.port),
+        jitter_s=lambda: 1000.0,
+        monotonic_s=lambda: time.monotonic() + ahead_s[0],
+    )
+    sink.open()
+    with Subscriber(mosquitto.port) as hub:
+        settle(sink)
+        hub.wait_for(lambda _: hub.last(AVAILABILITY))
+        hub.forget()
+        hub.publish("homeassistant/status", "online")
+        sink.handle(telemetry())
+        work(sink, lambda: hub.on(f"{BASE}/telemetry"), "the telemetry is through")
+        assert hub.on(DISCOVERY) == []
+        ahead_s[0] = 1001.0
+        work(sink, lambda: hub.on(DISCOVERY), "it is announced when the jitter is over")
+    sink.close(2)
+
+
+def test_a_retained_birth_message_does_not_make_it_say_all_twice(mosquitto):
+    with Subscriber(mosquitto.port) as hub:
+        hub.publish("homeassistant/status", "online", retain=True)
+        with running_sink(mosquitto) as sink:
+            settle(sink)
+            sink.handle(episode())
+            settle(sink)
+            work(sink, lambda: hub.on(CRY), "the event is through")
+            assert len(hub.on(DISCOVERY)) == 1
+
+
+def test_without_discovery_it_only_speaks_on_its_own_topics(mosquitto):
+    with Subscriber(mosquitto.port) as hub, running_sink(mosquitto, discovery=False) as sink:
+        settle(sink)
+        hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+        assert all(message.topic.startswith("cradlewatch/") for message in hub.received)
+
+
+def test_the_second_start_begins_with_an_empty_session(mosquitto):
+    for _ in range(2):
+        with running_sink(mosquitto) as sink:
+            settle(sink)
+    assert mosquitto.log().count("as cradlewatch-nursery (p5, c1, k15") == 2
+
+
+def test_files_that_cannot_be_used_are_told_at_start(tmp_path):
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    for more, said in [
+        ({"ca_file": tmp_path / "none.crt"}, r"mqtt\.ca_file.*none\.crt.*No such file"),
+        ({"ca_file": bad}, r"mqtt\.ca_file.*bad\.pem"),
+        ({"cert_file": bad, "key_file": bad}, r"mqtt\.cert_file.*bad\.pem"),
+        ({"cert_file": bad}, "belong together"),
+        ({"host": "a" * 70 + ".lan"}, "is not a host name"),
+        ({"host": ""}, "is no address"),
+    ]:
+        with pytest.raises(PermanentSinkError, match=said):
+            MqttSink(settings_for(1883, **{"tls": True, **more})).open()
+
+
+def test_a_broker_without_listeners_is_a_fault_and_no_error(mosquitto):
+    mosquitto.stop()
+    with running_sink(mosquitto) as sink:
+        sink.handle(telemetry())
+        work(sink, lambda: "Nothing listens at 127.0.0.1" in sink.fault(), "the fault is told")
