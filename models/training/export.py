@@ -16,7 +16,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 from typing_extensions import override
 
+from models.training.nets.cause import CauseNet
 from models.training.nets.gate import DILATIONS, FRAMES_PER_STEP, KERNEL, STEM_CONTEXT, GateNet
+from monitor.detect.classifier import SEGMENT_FRAMES
 from monitor.detect.features import N_MELS
 
 OPSET = 17
@@ -79,7 +81,12 @@ class _HopReader(CalibrationDataReader):
 
 
 def quantize_gate(source: Path, target: Path, sequences: NDArray[np.float16]) -> None:
-    """Static int8 (QDQ, weights per channel), calibrated on ``sequences`` float16 (n, frames, N_MELS).
+    """Static int8, calibrated on ``sequences`` float16 (n, frames, N_MELS)."""
+    _quantize(source, target, _HopReader(source, sequences))
+
+
+def _quantize(source: Path, target: Path, reader: CalibrationDataReader) -> None:
+    """QDQ with weights per channel.
 
     Weights keep to 7 bits: the AVX2 kernels of processors without VNNI add pairs of products in
     16 bits and would saturate, and scores must not depend on the processor.
@@ -87,14 +94,35 @@ def quantize_gate(source: Path, target: Path, sequences: NDArray[np.float16]) ->
     quantize_static(
         str(source),
         str(target),
-        _HopReader(source, sequences),
+        reader,
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=["Conv"],
+        op_types_to_quantize=["Conv", "Gemm"],
     )
+
+
+def export_cause(net: CauseNet, path: Path) -> None:
+    """Write the classifier as ONNX with input ``segment`` and output ``logits``."""
+    segment = torch.zeros(1, SEGMENT_FRAMES, N_MELS)
+    _export(net.eval(), (segment,), path, {"input_names": ["segment"], "output_names": ["logits"]})
+
+
+class _SegmentReader(CalibrationDataReader):
+    def __init__(self, segments: NDArray[np.float16]) -> None:
+        self._feeds = iter(segments.astype(np.float32)[:, None])
+
+    @override
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        segment = next(self._feeds, None)
+        return None if segment is None else {"segment": segment}
+
+
+def quantize_cause(source: Path, target: Path, segments: NDArray[np.float16]) -> None:
+    """Static int8, calibrated on ``segments`` float16 (n, SEGMENT_FRAMES, N_MELS)."""
+    _quantize(source, target, _SegmentReader(segments))
 
 
 def parameters_of(path: Path) -> int:
