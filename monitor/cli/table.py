@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print ``rows`` under ``head`` on stdout."""
-    if sys.stdout.isatty():
-        # Here and not above: a script that reads our output does not pay for rich.
-        importlib.import_module("monitor.cli.drawn").draw_table(head, rows)
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
+    """Print ``rows`` under ``head``, on stdout if nothing else is said."""
+    stream = sys.stdout if stream is None else stream
+    if stream.isatty():
+        # Not above: a script that reads our output does not pay for rich.
+        from monitor.cli.drawn import draw_table  # noqa: PLC0415
+
+        draw_table(head, rows)
         return
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        print("  ".join(cells).rstrip(), file=stream)

@@ -62,7 +62,9 @@ class SourceConfig(Section):
     file: Path | None = _key(
         None, 'The recording that is heard when kind = "file".', example="/var/lib/cradlewatch/night.flac"
     )
-    realtime: bool = _key(True, "Play a recording at the speed of life rather than as fast as possible.")
+    realtime: bool = _key(
+        True, "Play a recording at the speed of life; a pause in PCM on stdin is lost audio, not a wait."
+    )
     channel: int = _key(
         0, "Channel of a recording or of PCM; the first is 0, channels are never mixed.", ge=0, le=63
     )

@@ -121,8 +121,9 @@ class HealthTracker:
         if source.state is SourceState.ENDED:
             return
         age_s = source.last_block_age_s
-        if source.state is SourceState.STARTING and not source.fault:
-            yield Trouble(_STARTING, State.DEGRADED, "The microphone is starting.", Concern.MICROPHONE)
+        awaited = source.state is SourceState.RUNNING and age_s is None
+        if (source.state is SourceState.STARTING and not source.fault) or awaited:
+            yield Trouble(_STARTING, State.DEGRADED, "The first audio is awaited.", Concern.MICROPHONE)
         elif source.state is SourceState.LOST or age_s is None or age_s > self.limits.lost_after_s:
             reason = source.fault or "it was there and stopped delivering."
             yield Trouble(

@@ -37,7 +37,7 @@ def test_all_well_is_ok():
     "source",
     [
         replace(RUNNING, last_block_age_s=1.6),
-        replace(RUNNING, last_block_age_s=None),
+        replace(RUNNING, state=SourceState.LOST, last_block_age_s=None),
         replace(RUNNING, state=SourceState.LOST, last_block_age_s=0.3, fault="it was unplugged."),
     ],
 )
@@ -61,9 +61,10 @@ def test_digital_silence_is_a_fault_of_the_signal_and_a_quiet_second_is_none():
     assert "constant value" in HealthTracker().update(stuck).reasons[0]
 
 
-def test_starting_is_reported_and_over_with_the_first_block():
+@pytest.mark.parametrize("state", [SourceState.STARTING, SourceState.RUNNING])
+def test_the_wait_for_the_first_audio_is_reported_and_over_with_the_first_block(state):
     tracker = HealthTracker()
-    starting = replace(RUNNING, state=SourceState.STARTING, last_block_age_s=None)
+    starting = replace(RUNNING, state=state, last_block_age_s=None)
     health = tracker.update(replace(FINE, source=starting))
     assert (health.state, health.microphone_ok) == (State.DEGRADED, False)
     assert tracker.update(replace(FINE, now_s=101.0)).state is State.OK

@@ -1,0 +1,154 @@
+"""Composition root: the configuration becomes objects, and the objects are wired. Nothing starts here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from monitor.capture.child_process import DeviceRequest
+from monitor.capture.microphone import Microphone, MicrophoneLimits
+from monitor.capture.pcm import PcmStream
+from monitor.capture.source import AudioSource
+from monitor.config import Config, DetectConfig, MicrophoneConfig, SourceConfig
+from monitor.detect.loading import load_pipeline
+from monitor.detect.settings import DetectorSettings
+from monitor.events.assembler import MessageAssembler
+from monitor.events.bus import MessageBus
+from monitor.events.clock import StreamClock
+from monitor.service.detector import DetectorThread
+from monitor.service.health import Limits
+from monitor.service.service import Service, Timing
+from monitor.service.watchdog import Watchdog
+from monitor.service.worker import SinkWorker
+from monitor.sinks.base import Sink
+from monitor.sinks.jsonl import JsonLinesSink
+from monitor.sinks.mqtt import MqttSink
+from monitor.sinks.mqtt_settings import MqttSettings
+from monitor.types import DetectorOutput
+
+_STDOUT: Final = Path("-")
+
+
+def build_service(
+    config: Config,
+    *,
+    source: AudioSource | None = None,
+    extra_sinks: Sequence[Sink] = (),
+    on_output: Callable[[DetectorOutput], None] | None = None,
+) -> Service:
+    """The service that ``config`` describes, ready to run.
+
+    ``source`` replaces the configured one. ``on_output`` sees all that the detector says, on its
+    thread, and must not wait. Raises ModelError when a model cannot be used, ConfigError
+    when keys contradict the model.
+    """
+    # The models first: nothing else is worth starting without them.
+    pipeline = load_pipeline(detector_settings(config.detect), config.detect.artifacts)
+    source = audio_source(config) if source is None else source
+    bus = MessageBus()
+    workers = [
+        SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length))
+        for sink in (*configured_sinks(config), *extra_sinks)
+    ]
+    clock = StreamClock()
+    assembler = MessageAssembler(
+        config.events.device,
+        clock,
+        calm_every_s=config.events.calm_every_s,
+        active_every_s=config.events.active_every_s,
+    )
+
+    def detector(on_end: Callable[[], None]) -> DetectorThread:
+        return DetectorThread(source, pipeline, assembler, clock, bus, on_end=on_end, on_output=on_output)
+
+    return Service(
+        device=config.events.device,
+        source=source,
+        bus=bus,
+        workers=workers,
+        detector=detector,
+        limits=Limits(
+            # The source itself calls the microphone lost first, and says why.
+            lost_after_s=config.microphone.stalled_after_s + 1.0,
+            silent_after_s=config.service.silent_after_s,
+        ),
+        timing=Timing(stop_timeout_s=config.service.stop_timeout_s, heartbeat_s=config.service.heartbeat_s),
+        watchdog=Watchdog(),
+    )
+
+
+def detector_settings(detect: DetectConfig) -> DetectorSettings:
+    return DetectorSettings(**detect.model_dump(exclude={"artifacts"}))
+
+
+def audio_source(config: Config) -> AudioSource:
+    """The configured source, not yet started."""
+    match config.source.kind:
+        case "microphone":
+            return microphone(config.microphone)
+        case "file":
+            return _recording(config.source)
+        case "stdin":
+            return _pcm(config.source)
+
+
+def microphone(settings: MicrophoneConfig) -> Microphone:
+    # "2" is a device's index; no sound system calls a device by a number alone.
+    device = settings.device
+    return Microphone(
+        DeviceRequest(
+            device=int(device) if device is not None and device.isdecimal() else device,
+            channel=settings.channel,
+            channels=settings.channels,
+            rate_hz=settings.rate_hz,
+            latency_s=settings.latency_s,
+        ),
+        MicrophoneLimits(opened_within_s=settings.opened_within_s, stalled_after_s=settings.stalled_after_s),
+    )
+
+
+def _recording(settings: SourceConfig) -> AudioSource:
+    # Not above: libsndfile and its 5 MB are no part of a service that hears a microphone.
+    from monitor.capture.recording import Recording  # noqa: PLC0415
+
+    assert settings.file is not None, "monitor.config.checks sees to it"
+    return Recording(settings.file, channel=settings.channel, real_time=settings.realtime)
+
+
+def _pcm(settings: SourceConfig) -> AudioSource:
+    return PcmStream(
+        sys.stdin.fileno(),
+        rate_hz=settings.pcm_rate_hz,
+        channels=settings.pcm_channels,
+        channel=settings.channel,
+        live=settings.realtime,
+    )
+
+
+def configured_sinks(config: Config) -> list[Sink]:
+    """The sinks that the configuration switches on."""
+    sinks: list[Sink] = []
+    mqtt = mqtt_settings(config)
+    if mqtt is not None:
+        sinks.append(MqttSink(mqtt))
+    if config.jsonl.path is not None:
+        sinks.append(JsonLinesSink(None if config.jsonl.path == _STDOUT else config.jsonl.path))
+    return sinks
+
+
+def mqtt_settings(config: Config) -> MqttSettings | None:
+    """What the MQTT sink has to know; None without a broker."""
+    mqtt = config.mqtt
+    if mqtt.host is None:
+        return None
+    return MqttSettings(
+        host=mqtt.host,
+        device=config.events.device,
+        device_name=config.events.name,
+        suggested_area=config.events.area,
+        password=None if mqtt.password is None else mqtt.password.get_secret_value(),
+        max_waiting=config.service.queue_length,
+        **mqtt.model_dump(exclude={"host", "password", "password_file"}),
+    )
