@@ -41,7 +41,7 @@ class BrokerError(MonitorError):
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where a broker is, what it is, and the best MQTT version that it speaks."""
+    """Where an embedded broker is, what it is, and the best MQTT version that it speaks."""
 
     host: str
     port: int

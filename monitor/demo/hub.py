@@ -58,14 +58,19 @@ class Received:
 
 
 class Hub:
-    """Subscribes to ``topics`` and keeps what comes, in order."""
+    """Subscribes to ``topics`` and keeps, in order, what comes on those that ``concerns`` accepts.
+
+    On a home's broker there is more under Home Assistant's prefix than one monitor's messages.
+    ``on_message`` is told of each message kept, on paho's thread.
+    """
 
     def __init__(
-        self, door: Door, topics: list[str], on_message: Callable[[Received], None] = lambda _message: None
+        self, door: Door, topics: list[str], concerns: Callable[[str], bool] = lambda _topic: True
     ) -> None:
+        self.on_message: Callable[[Received], None] = lambda _message: None
         self._door = door
         self._topics = topics
-        self._on_message = on_message
+        self._concerns = concerns
         self._received: list[Received] = []
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
@@ -106,6 +111,15 @@ class Hub:
         """Wait until ``condition`` holds for the messages; False when it does not in time."""
         with self._changed:
             return bool(self._changed.wait_for(lambda: condition(list(self._received)), timeout_s))
+
+    def wait_for_events(self, event_ids: set[str], timeout_s: float) -> bool:
+        """Wait until every one of ``event_ids`` has come; False when it has not in time."""
+
+        def complete(received: list[Received]) -> bool:
+            found = (message.episode() for message in received)
+            return event_ids <= {episode.event_id for episode in found if episode is not None}
+
+        return self.wait_for(complete, timeout_s)
 
     def forget(self, topics: set[str], timeout_s: float = 5.0) -> None:
         """Delete the retained messages of ``topics`` at the broker: a demonstration leaves no traces."""
@@ -152,8 +166,10 @@ class Hub:
             self._subscribed.set()
 
     def _take(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if not self._concerns(message.topic):
+            return
         received = Received(time.monotonic(), message.topic, bytes(message.payload), message.retain)
         with self._changed:
             self._received.append(received)
             self._changed.notify_all()
-        self._on_message(received)
+        self.on_message(received)

@@ -22,13 +22,15 @@ def door(address, **more):
 def test_hub_receives_in_order_and_reads_episodes(kind):
     seen = []
     with EmbeddedBroker(kind) as address:
-        hub, sender = Hub(door(address), TOPICS, seen.append), Hub(door(address), TOPICS)
+        hub, sender = Hub(door(address), TOPICS), Hub(door(address), TOPICS)
+        hub.on_message = seen.append
         hub.start()
         sender.start()
         sent = message("started", 1)
         for payload in (b"online", sent.to_json().encode()):
             sender._client.publish("cradlewatch/demo/cry", payload, qos=1)
-        assert hub.wait_for(lambda received: len(received) == 2, 10)
+        assert hub.wait_for_events({sent.event_id}, 10)
+        assert not hub.wait_for_events({"another"}, 0.0)
         hub.stop()
         sender.stop()
     assert [one.episode() for one in hub.received] == [None, sent]
@@ -50,6 +52,18 @@ def test_hub_deletes_what_the_demonstration_retained():
         assert later.wait_for(len, 10)
         later.stop()
     assert [one.topic for one in later.received] == ["cradlewatch/other/crying"]
+
+
+@pytest.mark.broker
+def test_hub_leaves_alone_what_does_not_concern_it():
+    with EmbeddedBroker("mosquitto") as address:
+        hub = Hub(door(address), TOPICS, lambda topic: topic.startswith("cradlewatch/demo/"))
+        hub.start()
+        hub._client.publish("cradlewatch/nursery/crying", b"ON", qos=1)
+        hub._client.publish("cradlewatch/demo/crying", b"OFF", qos=1)
+        assert hub.wait_for(len, 10)
+        hub.stop()
+    assert [one.payload for one in hub.received] == [b"OFF"]
 
 
 def test_no_broker_at_the_address_is_one_sentence():
