@@ -139,7 +139,7 @@ def card(kind: str, manifest: Mapping[str, Any], data: Path) -> str:
         f"| file | `{manifest['file']}`, {manifest['bytes']:,} bytes, static int8 |",
         f"| parameters | {manifest['parameters']:,} |",
         f"| SHA-256 | `{manifest['sha256']}` |",
-        f"| int8 against float | {manifest['int8_minus_float']:.4f} mean difference in probability, golden input |",
+        f"| int8 against float | {manifest['int8_minus_float']:.4f} mean difference in probability |",
         f"| data | manifest `{manifest['data_sha256'][:16]}`, {manifest['training_clips']} |",
         f"| clips by source | {', '.join(f'{source} {n}' for source, n in sorted(licences.items()))} |",
         "",
