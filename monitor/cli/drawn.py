@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -10,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 
-def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
     table = Table(*head, header_style="bold")
     for row in rows:
         # As Text: a file called [red].wav is no markup.
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    Console(file=stream).print(table)
 
 
 def progress_bar() -> Progress:

@@ -14,7 +14,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], stream: Text
         # Not above: a script that reads our output does not pay for rich.
         from monitor.cli.drawn import draw_table  # noqa: PLC0415
 
-        draw_table(head, rows)
+        draw_table(head, rows, stream)
         return
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
