@@ -117,6 +117,7 @@ class MqttSession:
         self._version = version
         self._reports = reports
         self._answered = False
+        self._asked_at_s: float | None = None
         self._up = threading.Event()
         self._client = _client(settings, version, will)
         self._set_callbacks()
@@ -128,6 +129,14 @@ class MqttSession:
     @property
     def connected(self) -> bool:
         return self._up.is_set()
+
+    def is_overdue(self, limit_s: float) -> bool:
+        """Whether the broker took the connection and has not answered; True once a connection."""
+        asked_at_s = self._asked_at_s
+        if asked_at_s is None or time.monotonic() - asked_at_s < limit_s:
+            return False
+        self._asked_at_s = None
+        return True
 
     def publish(self, publication: Publication) -> Ticket | None:
         """Hand over to paho; None when it holds as many messages as it may."""
@@ -172,6 +181,7 @@ class MqttSession:
 
     def _set_callbacks(self) -> None:
         self._client.on_pre_connect = self._on_pre_connect
+        self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -194,12 +204,17 @@ class MqttSession:
 
     def _on_pre_connect(self, _client: paho.Client, _userdata: Any) -> None:
         self._answered = False
+        self._asked_at_s = None
         self._drop()
+
+    def _on_socket_open(self, _client: paho.Client, _userdata: Any, _socket: Any) -> None:
+        self._asked_at_s = time.monotonic()
 
     def _on_connect(
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
         self._answered = True
+        self._asked_at_s = None
         if reason.is_failure:
             self._report(Refused(reason.value, str(reason)))
         else:
@@ -207,14 +222,18 @@ class MqttSession:
             self._report(Accepted())
 
     def _on_connect_fail(self, _client: paho.Client, _userdata: Any) -> None:
-        # paho calls this from its except block and passes no error: it is the one being handled.
-        self._report(Unreachable(sys.exc_info()[1] or OSError("no reason given")))
+        # paho calls this from its except block and passes no error: it is the one being handled. Its
+        # traceback would keep the socket open for as long as the report is kept.
+        error = sys.exc_info()[1] or OSError("no reason given")
+        error.__traceback__ = None
+        self._report(Unreachable(error))
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
         stood = self._up.is_set()
         self._up.clear()
+        self._asked_at_s = None
         if stood or not self._answered:  # a refusal has been reported already
             self._report(Closed(stood, str(reason)))
 
@@ -245,7 +264,8 @@ def _client(settings: MqttSettings, version: Version, will: Publication | None) 
     )
     client.connect_timeout = settings.connect_timeout_s
     client.max_queued_messages_set(settings.max_waiting)
-    client.reconnect_delay_set(1, settings.reconnect_max_s)
+    # paho declares whole seconds and only multiplies and sleeps.
+    client.reconnect_delay_set(settings.reconnect_min_s, settings.reconnect_max_s)  # type: ignore[arg-type]
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password)
     if settings.tls:

@@ -41,12 +41,12 @@ def unreachable(settings: MqttSettings, error: BaseException | None) -> Fault:
                 f"Nothing listens at {settings.address}, where the MQTT broker should be.",
                 "Start the broker, or check mqtt.host and mqtt.port.",
             )
-        case TimeoutError():
+        case TimeoutError() | OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
             return Fault(
                 f"{broker} does not answer.", "Check mqtt.host, mqtt.port, the network and any firewall."
             )
-        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
-            return Fault(f"There is no way to {settings.address}, the MQTT broker.", "Check the network.")
+        case ConnectionResetError():
+            return closed_silently(settings)
         case _:
             return Fault(f"{broker} cannot be reached: {error}.", "Check mqtt.host, mqtt.port and mqtt.tls.")
 
@@ -73,6 +73,14 @@ def closed_silently(settings: MqttSettings) -> Fault:
         else "If that is its TLS port, set mqtt.tls = true."
     )
     return Fault(f"The MQTT broker at {settings.address} closes the connection without a word.", remedy)
+
+
+def silent(settings: MqttSettings) -> Fault:
+    """The broker took the connection and says nothing."""
+    return Fault(
+        f"The MQTT broker at {settings.address} takes the connection and does not answer.",
+        'See whether it is overloaded; if it is a very old one, set mqtt.protocol = "3.1.1".',
+    )
 
 
 def lost(settings: MqttSettings, reason: str) -> Fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from dataclasses import dataclass
 from typing import Final
@@ -29,7 +30,7 @@ from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 log = structlog.get_logger(__name__)
 
-_SILENT_CLOSURES: Final = 3
+_SILENT_CLOSURES: Final = 2
 """Connections closed without an answer before the other protocol version is tried."""
 
 _UNSUPPORTED_PROTOCOL: Final = 132
@@ -97,17 +98,16 @@ class MqttLink:
     def reports(self, timeout_s: float = 0.0) -> list[LinkReport]:
         """What happened since the last call; waits up to ``timeout_s`` for the first."""
         found: list[LinkReport] = []
-        while True:
-            try:
-                number, raw = (
-                    self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
-                )
-            except queue.Empty:
-                return found
-            timeout_s = 0.0
-            # A session that was replaced has nothing to say, except what it left undelivered.
-            if number == self._current().number or isinstance(raw, Dropped):
-                found.append(self._interpret(raw))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number, raw = self._queue.get(block=timeout_s > 0, timeout=timeout_s)
+                timeout_s = 0.0
+                # A session that was replaced has nothing to say, except what it left undelivered.
+                if number == self._current().number or isinstance(raw, Dropped):
+                    found.append(self._interpret(raw))
+        if self._current().is_overdue(self._settings.answer_timeout_s):
+            found.append(self._on_overdue())
+        return found
 
     def supervise(self) -> None:
         """Start paho's thread again in case that an error ended it."""
@@ -148,6 +148,9 @@ class MqttLink:
 
     def _on_closed(self, closed: Closed) -> Disconnected:
         if closed.answered:
+            if self._version == "3.1.1" and self._may_switch():
+                # What comes back may be another broker, or this one in a better mood.
+                self._switch_protocol("a new connection begins with 5")
             return self._down(mqtt_faults.lost(self._settings, closed.reason), final=False)
         # A broker that knows no MQTT 5 should say so, but some just hang up.
         self._silent_closures += 1
@@ -155,6 +158,12 @@ class MqttLink:
             self._silent_closures = 0
             self._switch_protocol("the broker hangs up")
         return self._down(mqtt_faults.closed_silently(self._settings), final=False)
+
+    def _on_overdue(self) -> Disconnected:
+        # Some brokers without MQTT 5 read its CONNECT as an incomplete one and wait for the rest.
+        if self._may_switch():
+            self._switch_protocol("the broker does not answer")
+        return self._down(mqtt_faults.silent(self._settings), final=False)
 
     def _current(self) -> MqttSession:
         assert self._session is not None, "the link is not started"

@@ -45,7 +45,7 @@ def _try(link: MqttLink, settings: MqttSettings, deadline_s: float) -> ProbeResu
     topic = Topics.of(settings).check
     sent_s = 0.0
     while (left_s := deadline_s - time.monotonic()) > 0:
-        for report in link.reports(left_s):
+        for report in link.reports(min(left_s, 0.2)):
             match report:
                 case Connected():
                     sent_s = time.monotonic()

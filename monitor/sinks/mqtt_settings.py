@@ -47,8 +47,12 @@ class MqttSettings:
     protocol: Protocol = "auto"
     keepalive_s: int = 15
     session_expiry_s: int = 3600
-    reconnect_max_s: int = 60
+    reconnect_min_s: float = 1.0
+    """Pause before the first new attempt; doubled each time, up to ``reconnect_max_s``."""
+    reconnect_max_s: float = 60.0
     connect_timeout_s: float = 5.0
+    answer_timeout_s: float = 3.0
+    """Time that the broker has to answer, before the other protocol version is tried."""
     max_waiting: int = 256
     """Events kept while the broker is away."""
     event_expiry_s: int = 300

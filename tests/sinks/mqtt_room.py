@@ -21,7 +21,9 @@ DISCOVERY = "homeassistant/device/cradlewatch_nursery/config"
 
 
 def settings_for(port: int, **more: Any) -> MqttSettings:
-    return MqttSettings(**{"host": HOST, "port": port, "device": "nursery", "device_name": "Nursery"} | more)
+    fixed = {"host": HOST, "port": port, "device": "nursery", "device_name": "Nursery"}
+    quick = {"reconnect_min_s": 0.1, "reconnect_max_s": 0.4}
+    return MqttSettings(**fixed | quick | more)
 
 
 @contextlib.contextmanager
@@ -70,8 +72,8 @@ def amqtt_broker() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def hanging_up_on_mqtt_5(target_port: int) -> Iterator[tuple[int, list[int]]]:
-    """A gate before a broker that closes the connection on protocol level 5 without an answer.
+def refusing_mqtt_5(target_port: int, answer: bytes) -> Iterator[tuple[int, list[int]]]:
+    """A gate before a broker that gives ``answer`` to protocol level 5 and closes the connection.
 
     Gives its port and the protocol levels that came.
     """
@@ -81,7 +83,7 @@ def hanging_up_on_mqtt_5(target_port: int) -> Iterator[tuple[int, list[int]]]:
         def serve() -> None:
             with contextlib.suppress(OSError):  # the server socket is closed at the end
                 while True:
-                    _pass_on(server.accept()[0], target_port, levels)
+                    _pass_on(server.accept()[0], target_port, answer, levels)
 
         threading.Thread(target=serve, daemon=True).start()
         try:
@@ -90,13 +92,14 @@ def hanging_up_on_mqtt_5(target_port: int) -> Iterator[tuple[int, list[int]]]:
             server.shutdown(socket.SHUT_RDWR)
 
 
-def _pass_on(client: socket.socket, target_port: int, levels: list[int]) -> None:
+def _pass_on(client: socket.socket, target_port: int, answer: bytes, levels: list[int]) -> None:
     first = client.recv(4096)
     if not first:
         client.close()
         return
     levels.append(first[first.index(b"MQTT") + 4])
     if levels[-1] == 5:
+        client.sendall(answer)
         client.close()
         return
     target = socket.create_connection((HOST, target_port))
