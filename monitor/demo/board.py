@@ -118,21 +118,17 @@ def _words(content: dict[str, Any]) -> str:
     if "cmps" in content:
         return f"announces {len(content['cmps'])} entities"
     if "cause" in content:
-        return f"cause {cause_words(content['cause'], content)}"
+        # Beside its base rate, without which the hint would promise too much.
+        return f"{content['cause']} ({content['probability']:.2f}, base rate {content['base_rate']:.2f})"
     return ", ".join(f"{key} {value}" for key, value in content.items())
-
-
-def cause_words(answer: str, hint: dict[str, Any]) -> str:
-    """The hint beside its base rate, without which it would promise too much."""
-    return f"{answer} ({hint['probability']:.2f}, base rate {hint['base_rate']:.2f})"
 
 
 def _episode_words(content: dict[str, Any]) -> str:
     state = f"{content['state']}, " if "state" in content else ""
     words = f"{state}{content['event_type']}, score {content['score']:.2f}"
     if content["event_type"] == "started":
-        return f"{words}, level {content['level_dbfs']:.0f} dBFS"
-    return f"{words}, {content['crying_s']:.1f} s of crying"
+        return f"{words}, {content['level_dbfs']:.0f} dBFS"
+    return f"{words}, {content['crying_s']:.1f} s crying"
 
 
 def _with(episodes: tuple[Heard, ...], output: DetectorOutput) -> tuple[Heard, ...]:

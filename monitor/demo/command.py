@@ -90,12 +90,13 @@ def _play(config: Config, hub: Hub, stage: Stage, console: Console) -> Verdict |
     playback = Playback(Recording(RECORDING, real_time=stage.real_time))
     service = build_service(config, source=playback, extra_sinks=(sent,), on_output=show.heard)
     with show.running(), stop_on_signals(service.request_stop):
-        # Again, because the display has taken stderr's place: log lines must not tear it.
-        configure_logging("warning")
+        # Warnings reach the hub as health. Set up inside the display, which then has taken the place of
+        # stderr, so that an error does not tear it.
+        configure_logging("error")
         service.run()
         due = {message.event_id for message in sent.of(EpisodeMessage) if message.event_type != "updated"}
         hub.wait_for_events(due, ARRIVAL_TIMEOUT_S)
-    configure_logging("warning")
+    configure_logging("error")
     if board.now.position_s < truth.duration_s - 1.0:
         return None
     seen = episodes(board.outputs, sent.of(EpisodeMessage), hub.received, playback.origin_s)
@@ -105,7 +106,7 @@ def _play(config: Config, hub: Hub, stage: Stage, console: Console) -> Verdict |
 def _show(console: Console, board: Board, truth: Truth, stage: Stage) -> Show:
     if not console.is_terminal or console.is_dumb_terminal:
         return PlainShow(console, board, truth)
-    hub_title = f" the hub received ({stage.broker}, MQTT {stage.protocol}) "
+    hub_title = f"the hub received ({stage.broker}, MQTT {stage.protocol})"
     ascii_only = not console.encoding.startswith("utf")
     return LiveShow(console, board, Frame(TITLE, hub_title, truth, ascii_only=ascii_only))
 
@@ -145,7 +146,7 @@ def _broker(config: Config) -> Iterator[tuple[Config, str]]:
     with EmbeddedBroker() as address:
         # Nothing else is taken over: TLS and password would be for a broker that is elsewhere.
         mqtt = type(config.mqtt)(host=address.host, port=address.port, protocol=address.protocol)
-        yield config.model_copy(update={"mqtt": mqtt}), f"{address.software} (embedded)"
+        yield config.model_copy(update={"mqtt": mqtt}), f"embedded {address.software}"
 
 
 @contextlib.contextmanager

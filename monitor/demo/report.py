@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor.demo.board import cause_words
 from monitor.demo.hub import Received
 from monitor.demo.verdict import Episode, Row, Verdict, clock
 from monitor.errors import MonitorError
@@ -77,21 +76,21 @@ def write_record(path: Path, stage: Stage, verdict: Verdict, received: Sequence[
 
 def _table(verdict: Verdict, *, real_time: bool) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("true cry", "alarm", "onset > detected", "onset > received", "likely cause"):
-        table.add_column(name, justify="right" if ">" in name else "left")
+    for name in ("true cry", "alarm", "detected after", "received after", "likely cause"):
+        table.add_column(name, justify="right" if "after" in name else "left")
     for row in verdict.rows:
         table.add_row(
-            "none" if row.bout is None else f"{clock(row.bout.onset_s)} - {clock(row.bout.offset_s)}",
+            "none" if row.bout is None else f"{clock(row.bout.onset_s)}-{clock(row.bout.offset_s)}",
             Text("MISSED", style="bold red") if row.episode is None else _alarm(row.episode),
             _seconds(row.detection_delay_s),
-            _seconds(row.arrival_delay_s) if real_time else "(needs real time)",
+            _seconds(row.arrival_delay_s) if real_time else "not timed",
             "" if row.episode is None else _cause(row.episode),
         )
     return table
 
 
 def _alarm(episode: Episode) -> str:
-    end = "" if episode.ended_s is None else f" - {clock(episode.ended_s)}"
+    end = "" if episode.ended_s is None else f"-{clock(episode.ended_s)}"
     return f"{clock(episode.onset_s)}{end}"
 
 
@@ -100,8 +99,7 @@ def _cause(episode: Episode) -> str:
     if estimate is None:
         return "none given"
     likeliest = max(estimate.probabilities, key=lambda cause: estimate.probabilities[cause])
-    hint = {"probability": estimate.probabilities[likeliest], "base_rate": estimate.priors[likeliest]}
-    return cause_words(estimate.answer.value, hint)
+    return f"{estimate.answer} ({likeliest} {estimate.probabilities[likeliest]:.2f})"
 
 
 def _delays(verdict: Verdict, *, real_time: bool) -> str:
@@ -139,4 +137,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} s"
+    return "" if value is None else f"{value:.3f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import subprocess
@@ -78,7 +79,7 @@ def test_broker_listens_on_loopback_only():
     assert listening == {f"0100007F:{address.port:04X}"}
 
 
-def test_broker_dies_with_a_killed_parent():
+def test_broker_dies_with_a_killed_parent(tmp_path):
     program = (
         "from monitor.demo.broker import EmbeddedBroker\n"
         "import time\n"
@@ -87,7 +88,10 @@ def test_broker_dies_with_a_killed_parent():
         "    print(broker.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    # A killed parent cannot remove its folder; pytest removes this one.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
