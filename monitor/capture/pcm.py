@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
@@ -64,6 +63,7 @@ class PcmStream(AudioSource):
         self._clock = clock
         self._stopping = threading.Event()
         self._descriptor = -1
+        self._descriptor_lock = threading.Lock()
         self._poll = select.poll()
         self._data = bytearray()
         self._resampler = Resampler(rate_hz)
@@ -97,13 +97,13 @@ class PcmStream(AudioSource):
         while not self._stopping.is_set():
             if self._ready:
                 return self._ready.popleft()
-            if self._state is SourceState.ENDED:
+            if self._is_over():
                 return EndOfStream.END
             self._take_data()
             self._convert()
             now_s = self._clock()
             self._watch(now_s)
-            if not self._ready and self._state is not SourceState.ENDED:
+            if not self._ready and not self._is_over():
                 if now_s >= deadline_s:
                     return None
                 self._wait(deadline_s - now_s)
@@ -113,9 +113,10 @@ class PcmStream(AudioSource):
     def stop(self, timeout_s: float) -> None:
         self._stopping.set()
         self._state = SourceState.ENDED
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._descriptor_lock:  # else a reading thread may meet another file under this number
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     @override
     def stats(self) -> SourceStats:
@@ -132,6 +133,9 @@ class PcmStream(AudioSource):
             fault=f"{self._name()} sends nothing." if self._state is SourceState.LOST else "",
         )
 
+    def _is_over(self) -> bool:
+        return self._state is SourceState.ENDED
+
     def _name(self) -> str:
         return "standard input" if self._source == 0 else str(self._source)
 
@@ -141,18 +145,16 @@ class PcmStream(AudioSource):
 
     def _take_data(self) -> None:
         """Read what is there without waiting, up to about a pipe's capacity."""
-        while self._descriptor >= 0 and len(self._data) < max(READ_BYTES, self._wanted_bytes()):
-            events = dict(self._poll.poll(0)).get(self._descriptor, 0)
-            if events == 0:
-                return
-            data = b""
-            with contextlib.suppress(BlockingIOError):  # another reader of the pipe was faster
+        with self._descriptor_lock:
+            while self._descriptor >= 0 and len(self._data) < max(READ_BYTES, self._wanted_bytes()):
+                if not self._poll.poll(0):
+                    return
                 data = os.read(self._descriptor, READ_BYTES)
                 if not data:
                     self._finish()
                     return
-            self._data += data
-            self._last_data_s = self._clock()
+                self._data += data
+                self._last_data_s = self._clock()
 
     def _finish(self) -> None:
         self._convert(everything=True)

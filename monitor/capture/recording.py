@@ -54,6 +54,7 @@ class Recording(AudioSource):
         self._timeline = Timeline()
         self._ready: deque[Block | Gap] = deque()
         self._file: SoundFileReader | None = None
+        self._file_lock = threading.Lock()
         self._resampler = Resampler(SAMPLE_RATE_HZ)
         self._state = SourceState.STARTING
         self._began_s = 0.0
@@ -77,8 +78,9 @@ class Recording(AudioSource):
         """As :meth:`AudioSource.read`; waits only when paced."""
         deadline_s = self._clock() + timeout_s if self._real_time else 0.0
         while not self._stopping.is_set():
-            while not self._ready and self._state is SourceState.RUNNING:
-                self._decode()
+            with self._file_lock:
+                while not self._ready and self._state is SourceState.RUNNING:
+                    self._decode()
             if not self._ready:
                 return EndOfStream.END
             if not self._real_time:
@@ -97,8 +99,9 @@ class Recording(AudioSource):
     def stop(self, timeout_s: float) -> None:
         self._stopping.set()
         self._state = SourceState.ENDED
-        if self._file is not None:
-            self._file.close()
+        with self._file_lock:  # libsndfile would crash if another thread is reading
+            if self._file is not None:
+                self._file.close()
 
     @override
     def stats(self) -> SourceStats:

@@ -1,0 +1,80 @@
+"""What the capture child opens: which device, which rates, how many channels."""
+
+from typing import Any
+
+import pytest
+
+from monitor.capture.child import RefusedError, channels_to_open, choose, rates_to_try
+
+
+def device(index: int, name: str, **changes: Any) -> dict[str, Any]:
+    values = {"host_api": "ALSA", "channels": 2, "default_rate_hz": 44_100, "is_default": index == 1}
+    return {"index": index, "name": name, **values, **changes}
+
+
+DEVICES = [
+    device(0, "USB PnP Sound Device: Audio (hw:1,0)"),
+    device(1, "default"),
+    device(2, "sysdefault"),
+    device(5, "USB Camera: Audio (hw:2,0)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [(None, 1), (0, 0), (5, 5), ("usb pnp", 0), ("CAMERA", 5), ("default", 1), ("sysdef", 2)],
+)
+def test_a_device_is_chosen_by_index_name_or_part_of_it(wanted: str | int | None, index: int) -> None:
+    assert choose(DEVICES, wanted)["index"] == index
+
+
+@pytest.mark.parametrize("wanted", [3, "Blue Yeti"])
+def test_an_unknown_device_is_refused_with_the_list(wanted: str | int) -> None:
+    with pytest.raises(RefusedError, match=r"USB PnP.*sysdefault") as refused:
+        choose(DEVICES, wanted)
+    assert refused.value.code == "not_found"
+
+
+def test_a_name_that_fits_two_devices_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"USB PnP.*USB Camera") as refused:
+        choose(DEVICES, "usb")
+    assert refused.value.code == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("name", "host_api", "first"),
+    [
+        ("USB PnP Sound Device: Audio (hw:1,0)", "ALSA", 16_000),
+        ("pulse", "ALSA", 16_000),
+        ("pipewire", "ALSA", 16_000),
+        ("Built-in microphone", "JACK Audio Connection Kit", 16_000),
+        ("default", "ALSA", 48_000),
+        ("sysdefault", "ALSA", 48_000),
+    ],
+)
+def test_only_good_converters_are_asked_for_16_khz_first(name: str, host_api: str, first: int) -> None:
+    rates = rates_to_try(device(0, name, host_api=host_api), None)
+    assert rates[0] == first
+    assert len(rates) == len(set(rates))
+    assert {16_000, 44_100, 48_000} <= set(rates)
+
+
+def test_a_configured_rate_is_the_only_one_tried() -> None:
+    assert rates_to_try(DEVICES[0], 32_000) == [32_000]
+
+
+@pytest.mark.parametrize(
+    ("offered", "channel", "channels", "opened"),
+    [(1, 0, None, 1), (2, 0, None, 2), (32, 0, None, 2), (6, 4, None, 5), (6, 1, 6, 6), (2, 0, 1, 1)],
+)
+def test_at_least_two_channels_are_opened_so_that_none_is_a_mix(
+    offered: int, channel: int, channels: int | None, opened: int
+) -> None:
+    assert channels_to_open(device(0, "a", channels=offered), channel, channels) == opened
+
+
+@pytest.mark.parametrize(("channel", "channels"), [(2, None), (0, 3)])
+def test_more_channels_than_there_are_is_refused(channel: int, channels: int | None) -> None:
+    with pytest.raises(RefusedError, match="has 2") as refused:
+        channels_to_open(DEVICES[0], channel, channels)
+    assert refused.value.code == "too_few_channels"
