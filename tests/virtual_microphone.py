@@ -10,7 +10,8 @@
         microphone.stall(); microphone.resume()                      # pipe only: its source falls silent
 
 PortAudio sees one input device, ``default``. Kind ``sink`` is a null sink whose monitor is the
-microphone: any number of ``play`` may overlap. Kind ``pipe`` is fed sample by sample from a thread
+microphone: any number of ``play`` may overlap; a clip should begin with 0.1 s of silence, for PulseAudio
+swallows the first 20 ms of what is played into a silent null sink. Kind ``pipe`` is fed sample by sample from a thread
 here, exactly and without conversion: it takes arrays (``feed``) and can have several channels.
 
 Every daemon has its own runtime folder and its own process group, and is killed with it on the way
@@ -92,16 +93,12 @@ class VirtualMicrophone:
         (self._folder / "mic.pa").write_text(self._script())
         try:
             self.restart()
-            if self.kind == "pipe":
-                self._feeder = _Feeder(self._folder / "mic.fifo", self.channels, self.rate_hz)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._feeder is not None:
-            self._feeder.close()
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -120,6 +117,8 @@ class VirtualMicrophone:
     def restart(self) -> None:
         """Start a daemon and wait until it answers. The former one must be gone."""
         assert self._daemon is None
+        fifo = self._folder / "mic.fifo"
+        fifo.unlink(missing_ok=True)  # the module insists on making it
         with self._log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 ["pulseaudio", "-n", "-F", str(self._folder / "mic.pa"), *DAEMON_FLAGS],
@@ -134,6 +133,8 @@ class VirtualMicrophone:
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PulseAudio does not start: {self._log.read_text()}")
             time.sleep(0.05)
+        if self.kind == "pipe":
+            self._feeder = _Feeder(fifo, self.channels, self.rate_hz)
 
     def _client(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -175,6 +176,9 @@ class VirtualMicrophone:
 
     def kill(self) -> None:
         """SIGKILL the daemon. Harmless when it is gone already."""
+        if self._feeder is not None:
+            self._feeder.close()
+            self._feeder = None
         if self._daemon is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._signal(signal.SIGKILL)
