@@ -66,8 +66,10 @@ DOUBTFUL_BELOW: Final = 0.05
 They make bouts only where a baby has nothing else, and such a bout says so (``doubtful``)."""
 BANDWIDTHS_HZ: Final = (None, None, 7000.0, 4000.0)
 """Of every four hours, in random order."""
-GAINS_DB: Final = ((0.0, 0.0), (0.0, 10.0), (0.0, 10.0), (-10.0, 0.0), (6.0, 18.0))
-"""Of every five hours, in random order: the range of the microphone's gain; the last one clips."""
+GAINS_DB: Final = ((0.0, 0.0), (0.0, 10.0), (0.0, 10.0), (-10.0, 0.0), None)
+"""Of every five hours, in random order: the range of the microphone's gain; None is turned up too far."""
+OVERDRIVEN_DBFS: Final = (-8.0, -2.0)
+"""Level of the loudest bout of an hour that is turned up too far; its peaks clip."""
 EDGE_S: Final = 0.01
 
 
@@ -146,7 +148,8 @@ class NightMaker:
             if placed is not None:
                 mixing.add_at(track, placed[0].start, placed[0].audio)
                 truth.append(placed[1])
-        track, microphone = self._microphone(track, index, rng)
+        loudest = max((line["level_dbfs"] for line in truth if line["type"] == "bout"), default=0.0)
+        track, microphone = self._microphone(track, index, loudest, rng)
         truth.sort(key=lambda event: event["onset_s"])
         header = {"type": "hour", "index": index, "duration_s": recipe.hour_s} | microphone
         return track, [header, *stretches, *truth]
@@ -269,10 +272,14 @@ class NightMaker:
 
     # --- microphone -----------------------------------------------------------------------------
 
-    def _microphone(self, track: Audio, index: int, rng: np.random.Generator) -> tuple[Audio, dict[str, Any]]:
+    def _microphone(
+        self, track: Audio, index: int, loudest_dbfs: float, rng: np.random.Generator
+    ) -> tuple[Audio, dict[str, Any]]:
         bandwidth = BANDWIDTHS_HZ[self._in_turn(index, len(BANDWIDTHS_HZ), "bandwidth")]
-        low, high = GAINS_DB[self._in_turn(index, len(GAINS_DB), "gain")]
-        gain_db = float(rng.uniform(low, high)) if high > low else low
+        gains = GAINS_DB[self._in_turn(index, len(GAINS_DB), "gain")]
+        gain_db = float(rng.uniform(*(OVERDRIVEN_DBFS if gains is None else gains)))
+        if gains is None:
+            gain_db -= loudest_dbfs
         if bandwidth is not None:
             track = mixing.band_limit(track, bandwidth)
         loud = mixing.gain(track, gain_db)

@@ -1,0 +1,220 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import soundfile
+
+from models.training import evaluate, evaluate_clips, night_score
+from models.training.corpus import Clip
+from models.training.evaluate_clips import padded
+from models.training.evaluate_nights import GateLoss, gate_loss
+from models.training.metrics import Episode
+from models.training.night_score import Hour, SystemHour
+from models.training.streaming import Heard, Listener
+from monitor.detect.activity import HOP, ActivityDetector
+from monitor.detect.episode import EpisodeRules, EpisodeTracker
+from monitor.detect.gate import ScoreSmoother
+from monitor.detect.pipeline import Pipeline
+from monitor.detect.settings import DetectorSettings
+from monitor.detect.vad import Vad
+from monitor.errors import ConfigError
+from monitor.types import samples
+from tests.models.corpus_folder import RATE, noise, tone
+
+RULES = EpisodeRules(0.5, 0.4, 2, 3, samples(2.0), samples(5.0), samples(5.0))
+
+
+class LoudnessGate:
+    """A gate whose answer a test knows beforehand: loud is crying."""
+
+    def reset(self):
+        pass
+
+    def process(self, frames):
+        return np.full(3, 10.0 if frames.max() > 0.5 else -10.0, np.float32)
+
+
+@pytest.fixture
+def listener():
+    activity = ActivityDetector(Vad(2), 5.0)
+    return Listener(Pipeline(activity, LoudnessGate(), ScoreSmoother(0.0), EpisodeTracker(RULES), None))
+
+
+def _int16(x):
+    return np.rint(x * 32767).astype(np.int16)
+
+
+def _evening():
+    quiet = noise(10.0, amplitude=0.0003)
+    return _int16(np.concatenate([quiet, tone(3.0, 1000.0), quiet]))
+
+
+def test_episode_lies_where_the_sound_was(listener):
+    heard = listener.listen(_evening())
+    assert len(heard.episodes) == 1
+    episode = heard.episodes[0]
+    assert episode.onset_s == pytest.approx(10.0, abs=0.25)
+    assert episode.detected_s == pytest.approx(episode.onset_s + 2 * 0.24)
+    assert episode.offset_s == pytest.approx(13.0, abs=0.5)
+    assert heard.crying_s == pytest.approx(3.0, abs=0.5)
+    assert heard.top_score > 0.99
+    assert heard.cpu_s > 0.0
+
+
+def test_second_recording_is_heard_as_if_it_were_the_first(listener):
+    first, second = listener.listen(_evening()), listener.listen(_evening())
+    assert first.episodes == second.episodes
+    np.testing.assert_array_equal(first.awake, second.awake)
+    np.testing.assert_array_equal(first.hop_stops_s, second.hop_stops_s)
+
+
+def test_one_hop_report_for_each_hop_and_the_rest(listener):
+    heard = listener.listen(np.zeros(HOP * 3 + 100, np.int16))
+    np.testing.assert_allclose(heard.hop_stops_s, [0.24, 0.48, 0.72, 0.72 + 100 / RATE])
+    assert heard.top_score == 0.0
+    assert np.isnan(heard.scores).all()
+
+
+def _heard(awake):
+    stops = 0.24 * np.arange(1, len(awake) + 1)
+    mask = np.array(awake, bool)
+    return Heard((), 0.0, stops, mask, np.where(mask, 0.5, np.nan).astype(np.float32), 0.0)
+
+
+def test_slept_time_counts_only_the_part_inside():
+    heard = _heard([True, False, False, True])
+    assert heard.slept_s(0.0, 0.96) == pytest.approx(0.48)
+    assert heard.slept_s(0.36, 0.48) == pytest.approx(0.12)
+    assert heard.slept_s(0.72, 0.96) == 0.0
+
+
+def test_segment_is_lost_only_when_every_hop_of_it_slept():
+    heard = _heard([True, False, False, True])
+    loss = gate_loss(heard, [(0.30, 0.60), (0.30, 0.80), (0.00, 0.24)])
+    assert (loss.segments, loss.segments_slept) == (3, 1)
+    assert loss.audible_s == pytest.approx(0.3 + 0.5 + 0.24)
+    assert loss.slept_s == pytest.approx(0.3 + 0.42)
+    assert "1 of 3" in (loss + GateLoss()).sentence()
+
+
+def _bout(onset, *, snr=10.0, room="r", doubtful=False):
+    return {
+        "type": "bout",
+        "onset_s": onset,
+        "offset_s": onset + 10.0,
+        "crying_s": 6.0,
+        "audible": [[onset, onset + 10.0]],
+        "snr_db": snr,
+        "room": room,
+        "doubtful": doubtful,
+    }
+
+
+def _hour(name, bouts, distractors=(), bandwidth=None):
+    about = {"duration_s": 3600.0, "bandwidth_hz": bandwidth, "clipped_share": 0.0}
+    return Hour(name, about, tuple(bouts), tuple(distractors))
+
+
+def _score():
+    dog = {"type": "distractor", "label": "dog", "onset_s": 500.0, "offset_s": 505.0}
+    hours = [
+        _hour("a", [_bout(100.0, snr=2.0), _bout(200.0), _bout(300.0, doubtful=True)], [dog]),
+        _hour("b", [_bout(100.0, room="q"), _bout(400.0)], bandwidth=4000.0),
+    ]
+    said = [
+        SystemHour([Episode(201.0, 202.0, 208.0), Episode(501.0, 502.0, 504.0)], 10.0, 1.0),
+        SystemHour([Episode(80.0, 81.0, 105.0), Episode(403.0, 404.0, 409.0)], 20.0, 3.0),
+    ]
+    return night_score.score_system("s", hours, said)
+
+
+def test_recall_counts_clear_bouts_and_names_the_doubtful_apart():
+    score = _score()
+    assert score.recall()[0].value == 3 / 4
+    assert score.recall_all()[0].value == 3 / 5
+    assert [judged.delay_s for judged in score.clear()] == [None, 2.0, None, 4.0]
+    assert score.delay_s(50.0) == 3.0
+    assert score.without_delay() == 1
+
+
+def test_false_alarm_carries_its_hour_and_its_sound():
+    score = _score()
+    assert [(hour, label) for hour, _, label in score.false_alarms] == [("a", "dog")]
+    assert score.alarms_per_hour().value == 0.5
+    assert score.cpu_s_per_hour == 2.0
+    assert score.minutes_error == pytest.approx((30.0 - 30.0) / 60.0 / 2.0)
+
+
+def test_strata_split_the_clear_bouts():
+    score = _score()
+    by = night_score.strata(score)
+    assert score.recall(by["SNR"]["-10 to 5 dB"])[1] == 1
+    assert score.recall(by["SNR"]["10 to 15 dB"])[1] == 3
+    assert {name: score.recall(where)[1] for name, where in by["bandwidth"].items()} == {
+        "4000 Hz": 2,
+        "full": 2,
+    }
+    assert score.recall(by["room"]["q"])[0].value == 1.0
+
+
+def _nights(folder, x):
+    folder.mkdir()
+    soundfile.write(folder / "hour-000.flac", x, RATE)
+    lines = [{"type": "hour", "duration_s": len(x) / RATE, "bandwidth_hz": None, "clipped_share": 0.0}]
+    lines.append(_bout(10.0) | {"offset_s": 13.0, "crying_s": 3.0, "audible": [[10.0, 13.0]]})
+    (folder / "hour-000.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "nights.json").write_text(json.dumps({"hours": ["hour-000"]}))
+    return folder
+
+
+def test_unfinished_nights_are_refused_with_exit_code_2(tmp_path, capsys):
+    assert evaluate.main(["nights", str(tmp_path)]) == 2
+    assert "holds no finished nights" in capsys.readouterr().err
+
+
+def test_missing_models_are_one_sentence(tmp_path, capsys):
+    folder = _nights(tmp_path / "n", _evening())
+    assert evaluate.main(["nights", str(folder), "--jobs", "1", "--artifacts", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("loudness=3", "no such setting"),
+        ("onset_threshold=high", "not a number"),
+        ("classify=1", "truth value"),
+    ],
+)
+def test_wrong_setting_names_key_and_value(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate.settings_with([assignment])
+
+
+def test_settings_take_the_type_of_their_field():
+    settings = evaluate.settings_with(["onset_threshold=0.7", "onset_hits=3", "classify=false"])
+    assert settings == DetectorSettings(onset_threshold=0.7, onset_hits=3, classify=False)
+    assert isinstance(settings.onset_hits, int)
+
+
+def test_unknown_figures_become_null_in_json(tmp_path):
+    assert evaluate._known({"a": [math.nan, 1.0], "b": math.inf}) == {"a": [None, 1.0], "b": None}
+
+
+def test_clip_is_padded_by_quiet_noise_on_both_sides():
+    x = padded(tone(1.0), np.random.default_rng(0))
+    assert len(x) == 5 * RATE
+    assert 0 < np.abs(x[: 2 * RATE]).max() < 50
+    np.testing.assert_allclose(x[2 * RATE : 3 * RATE] / 32767.0, tone(1.0), atol=0.002)
+
+
+def test_ranking_leaves_the_unverified_out():
+    def one(label, score, group):
+        fields = dict.fromkeys(Clip.__slots__) | {"label": label, "group": group}
+        return evaluate_clips.ClipHeard(Clip(**fields), {}, score, GateLoss())
+
+    heard = [one("cry", 0.9, "a"), one("cry", 0.4, "b"), one("dog", 0.5, "c"), one("cat", 0.1, "d")]
+    ranking = evaluate_clips._ranking([*heard, one("cry_unverified", 1.0, "e")])
+    assert ranking["AUC"].value == 3 / 4
+    assert ranking["AP"].value == pytest.approx((1.0 + 2.0 / 3.0) / 2.0)
