@@ -118,6 +118,7 @@ class MqttSession:
         self._reports = reports
         self._answered = False
         self._asked_at_s: float | None = None
+        self._thread: threading.Thread | None = None
         self._up = threading.Event()
         self._client = _client(settings, version, will)
         self._set_callbacks()
@@ -160,9 +161,10 @@ class MqttSession:
         """Ask for ``topic``; the message id comes back in :class:`Subscribed`. None when offline."""
         return self._client.subscribe(topic, qos=1)[1]
 
-    def revive(self) -> bool:
-        """Start paho's thread again if an error ended it; whether it had to be."""
-        return self._client.loop_start() == MQTTErrorCode.MQTT_ERR_SUCCESS
+    @property
+    def alive(self) -> bool:
+        """False when an error that paho does not expect has ended its thread."""
+        return self._thread is None or self._thread.is_alive()
 
     def end(self, timeout_s: float) -> None:
         """Disconnect and end paho's thread, but wait no longer than ``timeout_s``."""
@@ -203,6 +205,7 @@ class MqttSession:
             self._report(Dropped(tickets))
 
     def _on_pre_connect(self, _client: paho.Client, _userdata: Any) -> None:
+        self._thread = threading.current_thread()
         self._answered = False
         self._asked_at_s = None
         self._drop()

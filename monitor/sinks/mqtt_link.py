@@ -110,9 +110,12 @@ class MqttLink:
         return found
 
     def supervise(self) -> None:
-        """Start paho's thread again in case that an error ended it."""
-        if self._current().revive():
-            log.error("mqtt.network_thread_restarted", broker=self._settings.address)
+        """Replace the session in case that an error ended its thread."""
+        old = self._current()
+        if not old.alive:
+            log.error("mqtt.network_thread_died", broker=self._settings.address)
+            old.end(timeout_s=1.5)
+            self._session = self._new_session(old.number + 1)
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect and end paho's thread within ``timeout_s``. Calling it twice does no harm."""

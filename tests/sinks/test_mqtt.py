@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -317,3 +319,21 @@ def test_a_broker_without_listeners_is_a_fault_and_no_error(mosquitto):
     with running_sink(mosquitto) as sink:
         sink.handle(telemetry())
         work(sink, lambda: "Nothing listens at 127.0.0.1" in sink.fault(), "the fault is told")
+
+
+def test_a_network_thread_that_an_error_ended_is_replaced(mosquitto, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+    real = socket.create_connection
+    broken = [ValueError("an error that paho does not expect")]
+
+    def create_connection(*arguments, **options):
+        if broken:
+            raise broken.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    with running_sink(mosquitto) as sink:
+        assert ended.wait(DEADLINE_S)
+        settle(sink)
+        assert sink.fault() == ""
