@@ -50,10 +50,10 @@ def impulse_response(distance_gain: float, rng: np.random.Generator) -> Signal:
     decay = 10.0 ** (-3.0 * time / REVERBERATION_S)
     # Air and fabric take the highs first, so the tail is darker than the direct sound.
     tail = noise(n, 0.8, (120.0, 3_500.0), rng) * decay * (time > 0.004)
-    response = 0.04 * tail
+    response = 0.018 * tail
     for delay_s in rng.uniform(0.003, 0.028, EARLY_REFLECTIONS):
         response[samples(delay_s)] += (
-            rng.choice((-1.0, 1.0)) * rng.uniform(0.15, 0.4) * (1.0 - delay_s / 0.05)
+            rng.choice((-1.0, 1.0)) * rng.uniform(0.08, 0.22) * (1.0 - delay_s / 0.05)
         )
     response[0] = distance_gain
     return response

@@ -150,7 +150,8 @@ def cry(duration_s: float, f0_hz: float, effort: float, rng: np.random.Generator
     opening = curve(n, (0.0, 0.62), (0.12, 1.0), (0.8, 1.0 + 0.1 * effort), (1.0, 0.7))
     tract = np.array(INFANT_FORMANTS_HZ) * rng.uniform(0.94, 1.06, 4)
     formants = tract[:, None] * np.stack([opening, 0.6 + 0.4 * opening, np.ones(n), np.ones(n)])
-    tilt = np.full(n, -9.0 + 6.0 * effort) + 1.5 * wander(n, 0.08, rng)
+    # The source falls by 12 dB an octave when soft and 6 dB when pressed; the lips add 6 dB.
+    tilt = np.full(n, -7.0 + 7.0 * effort) + 1.5 * wander(n, 0.08, rng)
     voice = voiced(f0, formants, INFANT_BANDWIDTHS_HZ, tilt_db=tilt, shimmer=0.08, rng=rng)
     halves = 1.0 + 0.5 * rough * np.sin(np.cumsum(f0) * (np.pi / SAMPLE_RATE_HZ))
     breath = turbulence(n, tract, INFANT_BANDWIDTHS_HZ, rng)
