@@ -5,6 +5,7 @@ stdout stays free for data (``scan --format jsonl``, ``jsonl.path = "-"``); jour
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -61,10 +62,29 @@ def configure_logging(
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(_Lasting(stream)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     _route_standard_library(stream, shared, renderer, number)
+
+
+class _Lasting:
+    """A stream that outlives its reader.
+
+    A journal that restarts closes the pipe. That has to cost lines, not the monitor; and where would
+    it be reported, if not here?
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -90,7 +110,7 @@ def _renderers(form: str, stream: TextIO) -> list[Any]:
 
 def _route_standard_library(stream: TextIO, shared: list[Any], renderer: list[Any], number: int) -> None:
     """Send the libraries' own log lines the same way; below warnings only when debugging."""
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(_Lasting(stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -1,5 +1,6 @@
 """Forms of a log line, what journald gets, and that no secret is written."""
 
+import contextlib
 import io
 import json
 import logging
@@ -10,17 +11,6 @@ import pytest
 import structlog
 
 from monitor.log import configure_logging
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def lines(form: str, *, level: str = "info", write) -> list[str]:
@@ -91,3 +81,14 @@ def test_the_journal_gets_a_priority_and_one_line_even_for_a_traceback(tmp_path)
 def test_a_redirected_stream_is_not_taken_for_the_journal():
     (line,) = lines("logfmt", write=lambda log: log.info("a.b"))
     assert not line.startswith("<")
+
+
+def test_a_log_reader_that_went_away_does_not_stop_the_monitor():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1, encoding="utf-8") as stream:
+        configure_logging("info", "logfmt", stream=stream, environ={})
+        structlog.get_logger().info("a.b")
+        logging.getLogger("library").warning("c")
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments, _source_flags(arguments))
     configure_logging(loaded.config.log.level, loaded.config.log.format)
-    log.info("config.loaded", path=None if loaded.path is None else str(loaded.path))
+    log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))
     service = build_service(loaded.config)
     with stop_on_signals(service.request_stop):
         return service.run()

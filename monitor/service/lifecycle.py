@@ -100,5 +100,5 @@ def join_all(threads: Iterable[threading.Thread], deadline: Deadline) -> list[st
         thread.join(deadline.left_s())
     alive = [thread.name for thread in threads if thread.is_alive()]
     if alive:
-        log.error("threads.outlive_deadline", threads=alive)
+        log.error("threads.outlive_deadline", threads=" ".join(alive))
     return alive

@@ -123,13 +123,12 @@ class Service:
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._look()
         self._watchdog.ready("Listening")
         log.info(
             "service.ready",
             version=__version__,
             source=self._source.stats().description,
-            sinks=[worker.name for worker in self._workers],
+            sinks=" ".join(worker.name for worker in self._workers),
             start_s=round(time.monotonic() - self._started_at_s, 2),
         )
 
@@ -151,7 +150,7 @@ class Service:
 
     def _tell(self, health: Health) -> None:
         write = {State.OK: log.info, State.DEGRADED: log.warning, State.FAULT: log.error}[health.state]
-        write("health.changed", state=health.state.value, reasons=list(health.reasons))
+        write("health.changed", state=health.state.value, reasons="; ".join(health.reasons))
         self._watchdog.status("; ".join(health.reasons) or "Listening")
 
     def _message(self, health: Health, snapshot: Snapshot) -> HealthMessage:
@@ -184,5 +183,5 @@ class Service:
         for worker in self._workers:
             worker.request_stop(deadline)
         alive = self._threads.join(deadline)
-        log.info("service.stopped", outliving=alive, in_s=round(deadline.length_s - deadline.left_s(), 2))
+        log.info("service.stopped", in_s=round(deadline.length_s - deadline.left_s(), 2))
         return alive

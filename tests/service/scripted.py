@@ -153,6 +153,6 @@ def service(
         workers=[SinkWorker(sink, bus.subscribe(sink.name)) for sink in sinks],
         detector=detector_thread,
         limits=Limits(),
-        timing=timing or Timing(stop_timeout_s=5.0),
+        timing=timing or Timing(stop_timeout_s=5.0, look_every_s=0.05),
         watchdog=Watchdog(environ or {}),
     )

@@ -1,0 +1,95 @@
+"""Each line of `cradlewatch check`, well and broken."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from monitor.cli import main
+from monitor.cli.check import levels_dbfs
+from tests.broker import Mosquitto, free_port
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """Run the command on audio; the lines by their name."""
+
+    def run(audio: np.ndarray, *settings: str) -> tuple[int, dict[str, list[str]]]:
+        path = tmp_path / "microphone.wav"
+        soundfile.write(path, audio.astype(np.int16), RATE_HZ, subtype="PCM_16")
+        flags = [f"source.file={path}", "source.kind=file", "source.realtime=false", *settings]
+        code = main(["check", *(word for flag in flags for word in ("--set", flag))])
+        lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+        return code, {name: [mark, text] for mark, name, text in lines}
+
+    return run
+
+
+def room(duration_s: float = 3.0) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 327.68, round(duration_s * RATE_HZ))
+
+
+def test_levels_of_known_signals():
+    square = np.tile(np.array([32767, -32768], np.int16), 8000)
+    assert levels_dbfs(square) == pytest.approx((0.0, 0.0), abs=0.001)
+    sine = (16384 * np.sin(np.arange(16_000) * 0.1)).astype(np.int16)
+    assert levels_dbfs(sine) == pytest.approx((-9.03, -6.02), abs=0.02)
+    assert levels_dbfs(np.zeros(10, np.int16)) == (-100.0, -100.0)
+
+
+def test_a_room_a_pair_of_models_and_no_broker_is_all_right(check):
+    code, lines = check(room())
+    assert code == 0
+    assert lines["microphone"][0] == "OK"
+    assert "RMS -40.0 dBFS" in lines["microphone"][1]
+    assert lines["models"][0] == "OK"
+    assert lines["broker"] == ["--", "not configured: set mqtt.host to report to a broker"]
+
+
+@pytest.mark.parametrize(
+    ("audio", "words"),
+    [
+        (np.zeros(3 * RATE_HZ), "digital silence"),
+        (np.full(3 * RATE_HZ, -5), "one constant value, -5"),
+        (np.clip(100 * room(), -32768, 32767), "it clips"),
+    ],
+    ids=["silence", "stuck", "clipping"],
+)
+def test_a_microphone_that_is_not_all_right_fails_with_a_remedy(check, audio, words):
+    code, lines = check(audio)
+    assert code == 1
+    assert lines["microphone"][0] == "FAIL"
+    assert words in lines["microphone"][1]
+
+
+def test_missing_models_fail_and_the_other_lines_still_come(check, tmp_path):
+    code, lines = check(room(), f"detect.artifacts={tmp_path}")
+    assert code == 1
+    assert [lines[name][0] for name in ("microphone", "models", "broker")] == ["OK", "FAIL", "--"]
+
+
+@pytest.mark.broker
+def test_a_broker_that_answers_is_all_right(check, mosquitto):
+    code, lines = check(room(), f"mqtt.host={mosquitto.host}", f"mqtt.port={mosquitto.port}")
+    assert code == 0
+    assert lines["broker"][0] == "OK"
+    assert "MQTT 5" in lines["broker"][1]
+
+
+def test_a_broker_that_is_not_there_fails(check):
+    code, lines = check(room(), "mqtt.host=127.0.0.1", f"mqtt.port={free_port()}")
+    assert code == 1
+    assert lines["broker"][0] == "FAIL"
+
+
+@pytest.mark.broker
+def test_a_broker_that_forbids_us_to_publish_fails(check, tmp_path, monkeypatch):
+    users = {"monitor": "hush"}
+    with Mosquitto(tmp_path / "broker", users=users, acl="user monitor\ntopic read #\n") as broker:
+        monkeypatch.setenv("CRADLEWATCH_MQTT__PASSWORD", "hush")
+        code, lines = check(
+            room(), f"mqtt.host={broker.host}", f"mqtt.port={broker.port}", "mqtt.username=monitor"
+        )
+    assert code == 1
+    assert lines["broker"][0] == "FAIL"

@@ -1,0 +1,84 @@
+"""The daemon as a process: real recording, real models, real broker, real signals."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from monitor.cli import main
+from tests.broker import Mosquitto, Subscriber, retained
+from tests.cli.programs import Program
+
+MEGABYTE = 1024
+
+
+def resident_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+@pytest.mark.broker
+def test_a_cry_reaches_a_broker_that_came_late_and_sigterm_ends_it_cleanly(tmp_path, crying):
+    broker = Mosquitto(tmp_path / "broker")
+    arguments = ("run", "--file", str(crying), "--mqtt-host", broker.host, "--mqtt-port", str(broker.port))
+    names = {"CRADLEWATCH_EVENTS__DEVICE": "nursery", "CRADLEWATCH_JSONL__PATH": "-"}
+    with Program(*arguments, **names) as program:
+        program.wait_for_log("service.ready")  # without a broker
+        with broker, Subscriber(broker.port) as hub:
+            program.wait_for(
+                lambda: any(m["event_type"] == "started" for m in program.messages("episode")), "a cry"
+            )
+            hub.wait_for(lambda seen: any(m.topic == "cradlewatch/nursery/cry" for m in seen))
+            assert resident_kb(program.pid) <= 100 * MEGABYTE
+
+            program.signal(signal.SIGUSR1)
+            program.wait_for_log("most recent call first")
+
+            program.signal(signal.SIGTERM)
+            assert program.ended() == 0
+            events = [json.loads(payload) for payload in hub.on("cradlewatch/nursery/cry")]
+            kept = retained(broker.port)
+    ended = program.messages("episode")[-1]
+    assert ended["event_type"] == "ended"
+    assert ended["truncated"]
+    assert [events[0]["event_type"], events[-1]["event_type"]] == ["started", "ended"]
+    assert events[-1]["event_id"] == ended["event_id"]
+    assert kept["cradlewatch/nursery/availability"] == "offline"
+    assert json.loads(kept["cradlewatch/nursery/crying"])["state"] == "OFF"
+    assert any("service.stopped" in line for line in program.err)
+
+
+def test_pcm_on_stdin_is_heard_to_its_end(crying):
+    audio, _ = soundfile.read(crying, dtype="int16")
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as feed,
+        Program(
+            "run", "--stdin", "--set", "source.realtime=false", "--set", "jsonl.path=-", stdin=feed.stdout
+        ) as program,
+    ):
+        feed.stdin.write(audio.tobytes())
+        feed.stdin.close()
+        assert program.ended() == 0
+    assert [m["event_type"] for m in program.messages("episode") if m["event_type"] != "updated"] == [
+        "started",
+        "ended",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--device", "No Such Device"), "No input device 'No Such Device' was found."),
+        (("--file", "absent.wav"), "absent.wav cannot be read: No such file or directory."),
+        (("--set", "detect.artifacts=absent"), "cannot be read"),
+        (("--set", "jsonl.path=absent/x.jsonl", "--file", "absent.wav"), "The event log absent/x.jsonl"),
+    ],
+)
+def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence, capsys):
+    assert main(["run", "--log-level", "error", *arguments]) in {1, 2}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cradlewatch: error: ")
+    assert sentence in line
