@@ -73,7 +73,7 @@ class Hub:
         self._concerns = concerns
         self._received: list[Received] = []
         self._changed = threading.Condition()
-        self._subscribed = threading.Event()
+        self._answered = threading.Event()
         self._refusal = ""
         self._client = self._make_client()
 
@@ -88,11 +88,12 @@ class Hub:
                 "Check the address, or leave --broker out to use an embedded broker.",
             ) from error
         self._client.loop_start()
-        if not self._subscribed.wait(timeout_s):
+        answered = self._answered.wait(timeout_s)
+        refusal = self._refusal if answered else f"no answer within {timeout_s:g} s"
+        if refusal:
             self.stop()
-            reason = self._refusal or f"no answer within {timeout_s:g} s"
             raise HubError(
-                f"The broker at {door.host}:{door.port} does not let the demonstration subscribe: {reason}.",
+                f"The broker at {door.host}:{door.port} does not let the demonstration subscribe: {refusal}.",
                 "Check mqtt.username and mqtt.password and what the broker permits.",
             )
 
@@ -148,6 +149,7 @@ class Hub:
     ) -> None:
         if code.is_failure:
             self._refusal = str(code)
+            self._answered.set()
         else:
             client.subscribe([(topic, 1) for topic in self._topics])
 
@@ -160,10 +162,8 @@ class Hub:
         _properties: Properties | None,
     ) -> None:
         refused = [str(code) for code in codes if code.is_failure]
-        if refused:
-            self._refusal = refused[0]
-        else:
-            self._subscribed.set()
+        self._refusal = refused[0] if refused else ""
+        self._answered.set()
 
     def _take(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         if not self._concerns(message.topic):

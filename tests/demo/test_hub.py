@@ -79,4 +79,4 @@ def test_refused_password_is_one_sentence(tmp_path):
     with Mosquitto(tmp_path, users={"parent": "right"}) as mosquitto:
         wrong = Door("127.0.0.1", mosquitto.port, "5", "parent", "wrong")
         with pytest.raises(HubError, match="does not let the demonstration subscribe: Not authorized"):
-            Hub(wrong, TOPICS).start(timeout_s=2.0)
+            Hub(wrong, TOPICS).start()

@@ -48,9 +48,9 @@ def test_melody_rises_and_falls_within_the_range_of_basic_cries():
 
 def test_some_cries_break_to_hyperphonation_and_most_do_not():
     broken = [
-        voice.cry(0.8, 450.0, 1.0, np.random.default_rng(seed)).f0_hz.max() > 900.0 for seed in range(40)
+        voice.cry(0.6, 450.0, 1.0, np.random.default_rng(seed)).f0_hz.max() > 900.0 for seed in range(24)
     ]
-    assert 2 <= sum(broken) <= 20
+    assert 2 <= sum(broken) <= 12
 
 
 def test_no_two_cries_are_alike():
