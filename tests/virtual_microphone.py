@@ -11,8 +11,9 @@
 
 PortAudio sees one input device, ``default``. Kind ``sink`` is a null sink whose monitor is the
 microphone: any number of ``play`` may overlap; a clip should begin with 0.1 s of silence, for PulseAudio
-swallows the first 20 ms of what is played into a silent null sink. Kind ``pipe`` is fed sample by sample from a thread
-here, exactly and without conversion: it takes arrays (``feed``) and can have several channels.
+swallows the first 20 ms of what is played into a silent null sink. Kind ``pipe`` is fed sample by
+sample from a thread here, exactly and without conversion: it takes arrays (``feed``) and can have
+several channels.
 
 Every daemon has its own runtime folder and its own process group, and is killed with it on the way
 out. ``virtual_microphone`` and ``pipe_microphone`` are pytest fixtures that also set the environment

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from monitor.capture.ring import RingWriter, open_shared_memory
@@ -126,7 +126,14 @@ def choose(devices: list[dict[str, Any]], wanted: str | int | None) -> dict[str,
     return matches[0]
 
 
-def rates_to_try(device: dict[str, Any], rate_hz: int | None) -> list[int]:
+def has_sound_server(environment: Mapping[str, str]) -> bool:
+    """PulseAudio or PipeWire runs for this user; distributions then route "default" through it."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    sockets = ("pulse/native", "pipewire-0")
+    return "PULSE_SERVER" in environment or any(os.access(f"{runtime}/{name}", os.F_OK) for name in sockets)
+
+
+def rates_to_try(device: dict[str, Any], rate_hz: int | None, *, sound_server: bool) -> list[int]:
     """Sample rates to open ``device`` with, best first.
 
     At 16 kHz nothing is left to convert, so it is asked for wherever a poor converter cannot be in
@@ -138,7 +145,8 @@ def rates_to_try(device: dict[str, Any], rate_hz: int | None) -> list[int]:
         return [rate_hz]
     own = device["default_rate_hz"]
     name = device["name"].lower()
-    converts_well = "(hw:" in name or device["host_api"] != "ALSA" or name in {"pulse", "pipewire"}
+    servers = {"pulse", "pipewire", *(["default"] if sound_server else [])}
+    converts_well = "(hw:" in name or device["host_api"] != "ALSA" or name in servers
     order = [WANTED_RATE_HZ, own, 48_000] if converts_well else [*RATES_OF_PLUGINS_HZ, own, WANTED_RATE_HZ]
     return list(dict.fromkeys([*order, 44_100, 32_000, 8_000]))
 
@@ -167,7 +175,8 @@ def record(sounddevice: ModuleType, settings: dict[str, Any], report: TextIO) ->
     memory = open_shared_memory(settings["ring"])
     ended = threading.Event()
 
-    for rate_hz in rates_to_try(device, settings["rate_hz"]):
+    rates = rates_to_try(device, settings["rate_hz"], sound_server=has_sound_server(os.environ))
+    for rate_hz in rates:
         ring = RingWriter(memory, rate_hz=rate_hz)
 
         # Runs on PortAudio's thread: no lock, no log, nothing that waits.
@@ -197,7 +206,7 @@ def record(sounddevice: ModuleType, settings: dict[str, Any], report: TextIO) ->
         ended.wait()
         _tell(report, {"error": "ended", "message": f"{device['name']!r} stopped delivering"})
         os._exit(EXIT_DEVICE_ENDED)
-    tried = ", ".join(str(rate) for rate in rates_to_try(device, settings["rate_hz"]))
+    tried = ", ".join(str(rate) for rate in rates)
     raise RefusedError("no_rate", f"{device['name']!r} refuses every sample rate tried: {tried} Hz")
 
 

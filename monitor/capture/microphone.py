@@ -10,6 +10,7 @@ when the loss is noticed and about every second while it lasts, so the stream ke
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -30,6 +31,7 @@ from monitor.types import SAMPLE_RATE_HZ, Block, EndOfStream, Gap, GapReason, sa
 
 SHORTEST_WAIT_S: Final = 0.02
 LOOK_EVERY_S: Final = 0.05
+JITTER_S: Final = 0.005
 SUSPICIOUS_AGE_S: Final = 0.3
 """A child whose last write is younger is alive: no need to ask the kernel at every block."""
 
@@ -123,7 +125,7 @@ class Microphone(AudioSource):
                 return self._ready.popleft()
             if now_s >= deadline_s:
                 return None
-            self._stopping.wait(min(deadline_s - now_s, self._wait_s()))
+            self._stopping.wait(min(deadline_s - now_s, self._wait_s(now_s)))
         return EndOfStream.END
 
     @override
@@ -203,13 +205,18 @@ class Microphone(AudioSource):
         self._resampler = Resampler(rate_hz)
         self._block_due = self._block
 
-    def _wait_s(self) -> float:
+    def _wait_s(self, now_s: float) -> float:
         """Time until something new can be there: one wait for a whole block, no spinning."""
         child = self._child
         if child is None or self._state is not SourceState.RUNNING:
             return LOOK_EVERY_S
-        missing = self._resampler.still_needed(self._block_due) - child.ring.available
-        return max(SHORTEST_WAIT_S, missing / child.ring.rate_hz)
+        # The child writes in blocks of its own: waking up between two of them would find nothing.
+        child_block_s = self._request.block_s
+        missing_s = (
+            self._resampler.still_needed(self._block_due) - child.ring.available
+        ) / child.ring.rate_hz
+        due_s = child.ring.stamp_ns / 1e9 + math.ceil(missing_s / child_block_s) * child_block_s
+        return max(SHORTEST_WAIT_S, due_s + JITTER_S - now_s)
 
     # --- loss and recovery ------------------------------------------------------------------------
 

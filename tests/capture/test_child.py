@@ -1,10 +1,17 @@
 """What the capture child opens: which device, which rates, how many channels."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitor.capture.child import RefusedError, channels_to_open, choose, rates_to_try
+from monitor.capture.child import (
+    RefusedError,
+    channels_to_open,
+    choose,
+    has_sound_server,
+    rates_to_try,
+)
 
 
 def device(index: int, name: str, **changes: Any) -> dict[str, Any]:
@@ -53,14 +60,23 @@ def test_a_name_that_fits_two_devices_is_refused() -> None:
     ],
 )
 def test_only_good_converters_are_asked_for_16_khz_first(name: str, host_api: str, first: int) -> None:
-    rates = rates_to_try(device(0, name, host_api=host_api), None)
+    rates = rates_to_try(device(0, name, host_api=host_api), None, sound_server=False)
     assert rates[0] == first
     assert len(rates) == len(set(rates))
     assert {16_000, 44_100, 48_000} <= set(rates)
 
 
+def test_default_is_asked_for_16_khz_where_a_sound_server_stands_behind_it(tmp_path: Path) -> None:
+    assert not has_sound_server({"XDG_RUNTIME_DIR": str(tmp_path)})
+    (tmp_path / "pipewire-0").touch()
+    assert has_sound_server({"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert has_sound_server({"PULSE_SERVER": "unix:/somewhere"})
+    assert rates_to_try(device(0, "default"), None, sound_server=True)[0] == 16_000
+    assert rates_to_try(device(0, "sysdefault"), None, sound_server=True)[0] == 48_000
+
+
 def test_a_configured_rate_is_the_only_one_tried() -> None:
-    assert rates_to_try(DEVICES[0], 32_000) == [32_000]
+    assert rates_to_try(DEVICES[0], 32_000, sound_server=True) == [32_000]
 
 
 @pytest.mark.parametrize(

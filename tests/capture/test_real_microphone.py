@@ -91,7 +91,7 @@ def correlation_and_place(heard: np.ndarray, played: np.ndarray) -> tuple[float,
 
 
 def test_what_is_played_arrives_and_a_stalled_source_comes_back(pipe_microphone: VirtualMicrophone) -> None:
-    with listening() as listener:
+    with listening(DeviceRequest(rate_hz=48_000)) as listener:
         played = noise(1.0)
         pipe_microphone.feed(played, wait=False)
         heard = listener.for_seconds(2.0)
@@ -122,7 +122,7 @@ def test_what_is_played_arrives_and_a_stalled_source_comes_back(pipe_microphone:
 
 
 def test_a_frozen_and_a_killed_daemon_are_survived(pipe_microphone: VirtualMicrophone) -> None:
-    with listening(DeviceRequest(rate_hz=16_000)) as listener:
+    with listening() as listener:
         child = listener.microphone._child
         assert child is not None
         pipe_microphone.freeze()
@@ -147,7 +147,7 @@ def test_the_chosen_channel_is_heard_and_not_a_mix(tmp_path: Path, monkeypatch: 
     with plugged_in(monkeypatch, tmp_path, "pipe", channels=2) as microphone:
         left, right = noise(1.0, seed=4), noise(1.0, seed=5)
         for channel, (wanted, other) in enumerate([(left, right), (right, left)]):
-            with listening(DeviceRequest(channel=channel, rate_hz=16_000)) as listener:
+            with listening(DeviceRequest(channel=channel)) as listener:
                 microphone.feed(np.stack([left, right], axis=1), wait=False)
                 heard = listener.for_seconds(2.0)
             assert correlation_and_place(heard, wanted)[0] > 0.95
@@ -160,7 +160,7 @@ def test_a_file_played_into_the_room_is_heard(virtual_microphone: VirtualMicroph
     played = noise(1.0)
     # PulseAudio swallows the first 20 ms of what is played into a silent null sink.
     soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(3_200, np.int16), played]), 16_000)
-    with listening(DeviceRequest(device=0, rate_hz=16_000)) as listener:
+    with listening(DeviceRequest(device=0)) as listener:
         rss_kib = child_rss_kib(listener.microphone)
         virtual_microphone.play(tmp_path / "a.wav")
         assert correlation_and_place(listener.for_seconds(2.5), played)[0] > 0.95
