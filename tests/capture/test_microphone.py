@@ -19,13 +19,15 @@ CAPACITY = 32_000
 class Bench:
     """A clock and a row of children whose rings the test fills."""
 
-    def __init__(self, rate_hz: int = 16_000) -> None:
+    def __init__(self, rate_hz: int = 16_000, *, wait_for_device: bool = False) -> None:
         self.now_s = 1_000.0
         self.rate_hz = rate_hz
         self.refusals: list[DeviceError | ConfigError] = []
         self.spawned_s: list[float] = []
         self.children: list[HandFedChild] = []
-        self.microphone = Microphone(clock=lambda: self.now_s, spawn=self._spawn)
+        self.microphone = Microphone(
+            clock=lambda: self.now_s, spawn=self._spawn, wait_for_device=wait_for_device
+        )
 
     def _spawn(self, request: DeviceRequest) -> CaptureChild:
         self.spawned_s.append(self.now_s)
@@ -189,6 +191,18 @@ def test_a_microphone_that_never_can_work_is_refused_at_start(error: DeviceError
     with pytest.raises(type(error)):
         bench.microphone.start()
     assert bench.children[0].killed
+
+
+def test_a_missing_device_is_waited_for_on_request() -> None:
+    bench = Bench(wait_for_device=True)
+    bench.refusals = [DeviceNotFoundError("No such device.")] * 2
+    bench.microphone.start()
+    assert "No such device" in bench.microphone.stats().fault
+    bench.collect(4.0)
+    bench.hear(ramp(3_840))
+    found = bench.collect(0.1)
+    assert isinstance(found[-1], Block)
+    assert bench.microphone.stats().fault == ""
 
 
 def test_48_khz_becomes_16_khz_across_a_loss() -> None:
