@@ -99,7 +99,7 @@ class MessageAssembler:
             level_dbfs=_level(report.level_dbfs),
             peak_dbfs=self._peak_dbfs,
             noise_floor_dbfs=_level(report.noise_floor_dbfs),
-            score=0.0 if report.score is None else _number(report.score),
+            score=0.0 if report.score is None else _share(report.score),
             active=report.active,
             crying=report.crying,
         )
@@ -157,7 +157,7 @@ class MessageAssembler:
             ended_at=None if until is None else self._clock.utc_of(until),
             duration_s=round(seconds((at if until is None else until) - output.onset), 3),
             crying_s=round(_number(crying_s), 3),
-            score=_number(output.score),
+            score=_share(output.score),
             level_dbfs=_level(output.level_dbfs),
             cause=None if cause is None else _hint(cause),
             truncated=truncated,
@@ -170,9 +170,9 @@ def _hint(estimate: CauseEstimate) -> CauseHint:
     shown = likeliest if answer is Cause.UNSURE else answer
     return CauseHint(
         answer=answer.value,
-        probability=_number(estimate.probabilities[shown]),
-        base_rate=_number(estimate.priors[shown]),
-        probabilities={cause.value: round(_number(p), 4) for cause, p in estimate.probabilities.items()},
+        probability=_share(estimate.probabilities[shown]),
+        base_rate=_share(estimate.priors[shown]),
+        probabilities={cause.value: _share(p) for cause, p in estimate.probabilities.items()},
     )
 
 
@@ -182,6 +182,11 @@ def _number(value: float) -> float:
     return float(value)
 
 
+def _share(value: float) -> float:
+    """A probability with the digits that mean something."""
+    return round(_number(value), 4)
+
+
 def _level(value: Dbfs) -> Dbfs:
     """Digital silence is -inf dB; JSON has no such number."""
-    return SILENCE_DBFS if value == -math.inf else Dbfs(_number(value))
+    return SILENCE_DBFS if value == -math.inf else Dbfs(round(_number(value), 2))

@@ -154,6 +154,7 @@ class MqttSink(Sink):
         self._take(self._link.reports())
         if self._announce_at_s is not None and self._monotonic_s() >= self._announce_at_s:
             self._announce()
+        self._forget_old_news()
         self._send_events()
 
     def _take(self, reports: list[LinkReport]) -> None:
@@ -242,19 +243,24 @@ class MqttSink(Sink):
         while self._is_up and self._waiting:
             key = next(iter(self._waiting))
             event = self._waiting[key]
-            left_s = self._settings.event_expiry_s - (self._monotonic_s() - event.since_s)
-            if left_s < 1:
-                del self._waiting[key]
-                self._expired += 1
-                log.error(
-                    "mqtt.event_expired", event_key=key, age_s=round(self._monotonic_s() - event.since_s)
-                )
-                continue
-            ticket = self._link.send(replace(event.publication, expiry_s=int(left_s)))
+            left_s = max(1, int(self._settings.event_expiry_s - self._age_s(event)))
+            ticket = self._link.send(replace(event.publication, expiry_s=left_s))
             if ticket is None:
                 return
             del self._waiting[key]
             self._in_flight[ticket] = event
+
+    def _forget_old_news(self) -> None:
+        old = [
+            key for key, event in self._waiting.items() if self._age_s(event) >= self._settings.event_expiry_s
+        ]
+        for key in old:
+            event = self._waiting.pop(key)
+            self._expired += 1
+            log.error("mqtt.event_expired", topic=event.publication.topic, key=key)
+
+    def _age_s(self, event: _Event) -> float:
+        return self._monotonic_s() - event.since_s
 
     def _events_in_flight(self) -> int:
         return sum(isinstance(sent, _Event) for sent in tuple(self._in_flight.values()))

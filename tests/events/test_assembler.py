@@ -181,6 +181,11 @@ def test_a_stream_that_begins_anew_reports_at_once():
     assert assemble(hop(0)) is not None
 
 
+def test_levels_and_scores_carry_no_digits_without_meaning():
+    told = json.loads(assembler().assemble(hop(0, level=-48.251678, score=1 / 3, active=True)).to_json())
+    assert (told["level_dbfs"], told["score"]) == (-48.25, 0.3333)
+
+
 def test_digital_silence_and_a_sleeping_gate_are_numbers_in_json():
     message = assembler().assemble(hop(0, level=-math.inf, peak=-math.inf))
     assert isinstance(message, TelemetryMessage)

@@ -211,6 +211,19 @@ def test_an_event_that_is_no_news_any_more_is_not_delivered_but_counted(mosquitt
             assert sink.stats().expired == 1
 
 
+def test_old_news_makes_room_while_the_broker_is_still_away(mosquitto):
+    mosquitto.freeze()
+    ahead_s = [0.0]
+    with running_sink(mosquitto, monotonic_s=lambda: time.monotonic() + ahead_s[0], max_waiting=1) as sink:
+        sink.handle(episode(episode_id="old"))
+        with pytest.raises(RetryableSinkError):
+            sink.handle(episode(episode_id="young"))
+        ahead_s[0] = 301.0
+        sink.handle(episode(episode_id="young"))
+        assert (sink.stats().waiting, sink.stats().expired) == (1, 1)
+        mosquitto.thaw()
+
+
 def test_events_without_an_answer_are_sent_again_after_a_power_cut_of_the_broker(mosquitto):
     with running_sink(mosquitto) as sink:
         settle(sink)
