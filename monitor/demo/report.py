@@ -32,7 +32,7 @@ class Stage:
 def print_report(console: Console, stage: Stage, verdict: Verdict, received: Sequence[Received]) -> None:
     """Print the table of episodes, the broker, the delays and the verdict."""
     console.print()
-    console.print(_table(verdict, real_time=stage.real_time))
+    console.print(_table(verdict, real_time=stage.real_time), "")
     topics = len({message.topic for message in received})
     console.print(
         f"Broker: {stage.broker}, MQTT {stage.protocol}: {len(received)} messages on {topics} topics.",
@@ -75,9 +75,9 @@ def write_record(path: Path, stage: Stage, verdict: Verdict, received: Sequence[
 
 
 def _table(verdict: Verdict, *, real_time: bool) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("true cry", "alarm", "detected after", "received after", "likely cause"):
-        table.add_column(name, justify="right" if "after" in name else "left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for name in ("true cry", "alarm", "detected\nafter", "received\nafter", "likely cause"):
+        table.add_column(name, justify="right" if "after" in name else "left", no_wrap=True)
     for row in verdict.rows:
         table.add_row(
             "none" if row.bout is None else f"{clock(row.bout.onset_s)}-{clock(row.bout.offset_s)}",

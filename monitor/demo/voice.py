@@ -78,11 +78,11 @@ def tract_gain(frequency_hz: Signal, formants_hz: Signal, bandwidths_hz: tuple[f
 
     ``formants_hz``: shape (n_formants,) or (n_formants, n) for formants that move.
     """
-    gain = np.ones_like(frequency_hz)
+    attenuation = np.ones_like(frequency_hz)  # in power: one root at the end instead of one each
     for centre, width in zip(formants_hz, bandwidths_hz, strict=True):
-        ratio = frequency_hz / centre
-        gain = gain / np.hypot(1.0 - ratio**2, ratio * width / centre)
-    return gain
+        squared = np.square(frequency_hz / centre)
+        attenuation = attenuation * (np.square(1.0 - squared) + squared * np.square(width / centre))
+    return np.asarray(1.0 / np.sqrt(attenuation))
 
 
 def voiced(
