@@ -68,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         assert settings is not None, "there is a broker"
         with _listening(settings) as (hub, protocol):
             stage = Stage(f"{software} at {settings.address}", protocol, real_time=not arguments.fast)
-            verdict = _play(config, hub, stage, console)
+            # In a fast run the sink has no time to find out for itself what an old broker speaks.
+            mqtt = config.mqtt.model_copy(update={"protocol": protocol})
+            verdict = _play(config.model_copy(update={"mqtt": mqtt}), hub, stage, console)
             received = hub.received
             if software == _CONFIGURED:
                 # A home's broker shall not remember the demonstration.
