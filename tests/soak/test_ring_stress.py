@@ -10,7 +10,7 @@ import numpy as np
 from monitor.capture.ring import RingReader, RingWriter, create_shared_memory, open_shared_memory
 
 CAPACITY = 4_000
-RUN_S = 2.0
+RUN_S = 1.5
 PERIOD = 30_011  # prime: a sample tells its place, also across wraps of the ring
 
 
