@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from monitor.capture.source import AudioSource
+from monitor.detect.pipeline import PipelineStats
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
@@ -39,6 +40,8 @@ class Detector(Protocol):
 
     def flush(self) -> list[DetectorOutput]: ...
 
+    def stats(self) -> PipelineStats: ...
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorStats:
@@ -54,6 +57,9 @@ class DetectorStats:
     constant_value: int | None
     slowest_step_s: float
     """Longest time that one read of audio took to process."""
+    busy_s: float
+    """Time spent in the pipeline in all."""
+    pipeline: PipelineStats
 
 
 class DetectorThread:
@@ -87,7 +93,7 @@ class DetectorThread:
         self._position = SampleIndex(0)
         self._gaps = self._gap_samples = self._episodes = 0
         self._gap_at: float | None = None
-        self._slowest_step_s = 0.0
+        self._slowest_step_s = self._busy_s = 0.0
 
     def run(self) -> None:
         """The thread. An open episode is ended and published however the stream ends."""
@@ -116,6 +122,8 @@ class DetectorThread:
             constant_s=self._signal.constant_s,
             constant_value=self._signal.value,
             slowest_step_s=self._slowest_step_s,
+            busy_s=self._busy_s,
+            pipeline=self._pipeline.stats(),
         )
 
     def _read_on(self) -> None:
@@ -138,7 +146,9 @@ class DetectorThread:
             log.warning("detector.gap", reason=item.reason.value, length_s=round(seconds(item.length), 3))
         self._publish(self._pipeline.process(item))
         self._position = item.stop
-        self._slowest_step_s = max(self._slowest_step_s, self._monotonic_s() - self._turned_at)
+        took_s = self._monotonic_s() - self._turned_at
+        self._busy_s += took_s
+        self._slowest_step_s = max(self._slowest_step_s, took_s)
 
     def _publish(self, outputs: Iterable[DetectorOutput]) -> None:
         for output in outputs:

@@ -39,6 +39,7 @@ class Limits:
     silent_after_s: float = 10.0
     detector_stuck_after_s: float = 5.0
     queued_after_s: float = 30.0
+    load_measured_over_s: float = 10.0
     loss_remembered_s: float = 60.0
     """A loss of audio is over at once; it is reported for this long, so that somebody sees it."""
     recovered_after_s: float = 3.0
@@ -74,6 +75,8 @@ class Health:
 
 
 _STARTING: Final = "microphone.starting"
+_HIGH_LOAD: Final = 0.8
+"""Share of the audio's own length that its processing may take; above 1 the detector falls behind."""
 _SEVERITY: Final = list(State)
 
 
@@ -85,10 +88,13 @@ class HealthTracker:
     _seen: dict[str, tuple[Trouble, float]] = field(default_factory=dict)
     _overflows: int = 0
     _overflow_at_s: float | None = None
+    _load: float = 0.0
+    _load_from: Snapshot | None = None
 
     def update(self, snapshot: Snapshot) -> Health:
         """Judge ``snapshot``; snapshots come in order of time."""
         self._note_overflows(snapshot)
+        self._note_load(snapshot)
         for trouble in self._troubles(snapshot):
             self._seen[trouble.kind] = (trouble, snapshot.now_s)
         hold_s = self.limits.recovered_after_s
@@ -110,6 +116,16 @@ class HealthTracker:
         if snapshot.source.overflows > self._overflows:
             self._overflow_at_s = snapshot.now_s
         self._overflows = snapshot.source.overflows
+
+    def _note_load(self, snapshot: Snapshot) -> None:
+        before = self._load_from
+        if before is not None and snapshot.now_s - before.now_s < self.limits.load_measured_over_s:
+            return
+        if before is not None:
+            heard_s = snapshot.detector.position_s - before.detector.position_s
+            busy_s = snapshot.detector.busy_s - before.detector.busy_s
+            self._load = busy_s / heard_s if heard_s > 0 else 0.0
+        self._load_from = snapshot
 
     def _troubles(self, snapshot: Snapshot) -> Iterator[Trouble]:
         yield from self._of_source(snapshot.source)
@@ -141,6 +157,8 @@ class HealthTracker:
             )
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
+        if self._load > _HIGH_LOAD:
+            yield Trouble("detector.load", State.DEGRADED, "The machine is too busy: detection may be late.")
         if _recent(detector.last_gap_age_s, limits.loss_remembered_s):
             yield Trouble("audio.gap", State.DEGRADED, "Audio was lost within the last minute.")
         if self._overflow_at_s is not None and _recent(
@@ -187,6 +205,10 @@ def counters(snapshot: Snapshot) -> dict[str, float]:
         "constant_signal_s": detector.constant_s,
         "episodes": detector.episodes,
         "slowest_step_ms": 1000 * detector.slowest_step_s,
+        "busy_s": detector.busy_s,
+        "hops": detector.pipeline.hops,
+        "awake_hops": detector.pipeline.awake_hops,
+        "wakings": detector.pipeline.wakings,
     }
     for worker in snapshot.workers:
         figures[f"{worker.name}_delivered"] = worker.delivered

@@ -12,7 +12,7 @@ import structlog
 
 from monitor.errors import PermanentSinkError, RetryableSinkError
 from monitor.events.bus import MessageQueue, QueueStats
-from monitor.messages import AnyMessage, TelemetryMessage
+from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
 from monitor.service.lifecycle import Deadline
 from monitor.sinks.base import Sink
 
@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 TICK_EVERY_S: Final = 1.0
 FIRST_BACK_OFF_S: Final = 0.25
 LAST_BACK_OFF_S: Final = 15.0
+LOG_EVERY_DROPS: Final = 100
 CLOSING_SHARE: Final = 0.3
 """The part of the deadline that is kept for ``close``."""
 
@@ -146,6 +147,9 @@ class SinkWorker:
 
     def _drop(self, message: AnyMessage, reason: str) -> None:
         self._dropped += 1
+        # A cry that is given up is always told; a level a second would fill the journal.
+        if not isinstance(message, EpisodeMessage) and self._dropped % LOG_EVERY_DROPS != 1:
+            return
         log.error("sink.dropped", sink=self.name, kind=message.kind, event_id=message.event_id, reason=reason)
 
     def _sending_time_left_s(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from monitor.capture.source import AudioSource, SourceState, SourceStats
+from monitor.detect.pipeline import PipelineStats
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
@@ -80,7 +81,23 @@ class ScriptedSource(AudioSource):
         return replace(self.now)
 
 
-class CryOnFirstBlock(Detector):
+class SilentDetector(Detector):
+    """Hears nothing at all."""
+
+    @override
+    def process(self, item: Block | Gap) -> list[DetectorOutput]:
+        return []
+
+    @override
+    def flush(self) -> list[DetectorOutput]:
+        return []
+
+    @override
+    def stats(self) -> PipelineStats:
+        return PipelineStats()
+
+
+class CryOnFirstBlock(SilentDetector):
     """Starts an episode with the first block and ends it at a gap or at the end."""
 
     def __init__(self) -> None:
@@ -120,14 +137,10 @@ class CryOnFirstBlock(Detector):
         ]
 
 
-class FailingDetector(Detector):
+class FailingDetector(SilentDetector):
     @override
     def process(self, item: Block | Gap) -> list[DetectorOutput]:
         raise ZeroDivisionError("a bug in the detector")
-
-    @override
-    def flush(self) -> list[DetectorOutput]:
-        return []
 
 
 def service(

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.capture.source import SourceState
+from monitor.detect.pipeline import PipelineStats
 from monitor.events.bus import QueueStats
 from monitor.service.detector import DetectorStats
 from monitor.service.health import HealthTracker, Limits, Snapshot, State, counters, is_alive
@@ -19,6 +20,8 @@ DETECTOR = DetectorStats(
     constant_s=0.0,
     constant_value=None,
     slowest_step_s=0.004,
+    busy_s=0.5,
+    pipeline=PipelineStats(hops=250, awake_hops=20, wakings=3),
 )
 QUEUE = QueueStats(depth=0, oldest_age_s=0.0, superseded=0, dropped=0, lost_alerts=0)
 WORKER = WorkerStats(name="mqtt", delivered=3, retries=0, dropped=0, fault="", queue=QUEUE)
@@ -93,6 +96,26 @@ def test_an_overflow_degrades_for_a_minute():
     assert tracker.update(replace(FINE, now_s=165.0, source=overflown)).state is State.OK
 
 
+def test_a_machine_that_does_not_keep_up_is_degraded_and_recovers():
+    def at(now_s: float, heard_s: float, busy_s: float) -> Snapshot:
+        return replace(FINE, now_s=now_s, detector=replace(DETECTOR, position_s=heard_s, busy_s=busy_s))
+
+    tracker = HealthTracker()
+    assert tracker.update(at(0, 0, 0)).state is State.OK
+    assert tracker.update(at(5, 5, 5)).state is State.OK  # too short a time to judge
+    assert tracker.update(at(10, 10, 9)).reasons == ("The machine is too busy: detection may be late.",)
+    assert tracker.update(at(19, 19, 9.1)).state is State.DEGRADED
+    assert tracker.update(at(20, 20, 9.2)).state is State.DEGRADED  # has to stay away for a while
+    assert tracker.update(at(24, 24, 9.3)).state is State.OK
+
+
+def test_a_recording_played_fast_is_no_load():
+    tracker = HealthTracker()
+    tracker.update(replace(FINE, detector=replace(DETECTOR, position_s=0.0, busy_s=0.0)))
+    fast = replace(DETECTOR, position_s=10_000.0, busy_s=10.0)
+    assert tracker.update(replace(FINE, now_s=110.0, detector=fast)).state is State.OK
+
+
 def test_a_sink_that_does_not_deliver_degrades_and_is_named():
     refused = replace(FINE, workers=(replace(WORKER, fault="The broker refuses us."),))
     waiting = replace(FINE, workers=(replace(WORKER, queue=replace(QUEUE, depth=2, oldest_age_s=31.0)),))
@@ -145,4 +168,5 @@ def test_the_counters_hold_the_figures_behind_the_judgement():
     figures = counters(FINE)
     assert figures["audio_s"] == 60.0
     assert figures["slowest_step_ms"] == 4.0
+    assert figures["awake_hops"] == 20.0
     assert figures["mqtt_delivered"] == 3.0
