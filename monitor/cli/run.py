@@ -11,6 +11,7 @@ import structlog
 
 from monitor.cli.options import add_config_options, add_named_flag, load
 from monitor.config import Flag
+from monitor.errors import ConfigError
 from monitor.log import configure_logging
 from monitor.service.app import build_service
 from monitor.service.signals import stop_on_signals
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_named_flag(parser, "--device", "microphone.device", "NAME", "the input device")
     add_named_flag(parser, "--mqtt-host", "mqtt.host", "HOST", "the broker")
     add_named_flag(parser, "--mqtt-port", "mqtt.port", "PORT", "its port")
+    add_named_flag(parser, "--jsonl", "jsonl.path", "FILE", "a file for the messages, - for stdout")
     add_named_flag(parser, "--log-level", "log.level", "LEVEL", "least important log line")
     add_named_flag(parser, "--log-format", "log.format", "FORM", "form of a log line")
     source = parser.add_mutually_exclusive_group()
@@ -38,6 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments, _source_flags(arguments))
     configure_logging(loaded.config.log.level, loaded.config.log.format)
     log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))
+    if loaded.config.mqtt.host is None and loaded.config.jsonl.path is None:
+        raise ConfigError(
+            "Nobody would hear of a cry: neither mqtt.host nor jsonl.path is set.",
+            "Name the broker (--mqtt-host HOST), or a file for the messages (--jsonl FILE, - for stdout).",
+        )
     service = build_service(loaded.config)
     with stop_on_signals(service.request_stop):
         return service.run()

@@ -5,8 +5,9 @@ import pytest
 import soundfile
 
 from tests.broker import mosquitto
+from tests.virtual_microphone import virtual_microphone
 
-__all__ = ["mosquitto"]
+__all__ = ["mosquitto", "virtual_microphone"]
 
 NURSERY = Path(__file__).parents[2] / "monitor" / "demo" / "nursery.flac"
 RATE_HZ = 16_000

@@ -71,14 +71,16 @@ def test_pcm_on_stdin_is_heard_to_its_end(crying):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--device", "No Such Device"), "No input device 'No Such Device' was found."),
-        (("--file", "absent.wav"), "absent.wav cannot be read: No such file or directory."),
-        (("--set", "detect.artifacts=absent"), "cannot be read"),
+        ((), "Nobody would hear of a cry: neither mqtt.host nor jsonl.path is set."),
+        (("--jsonl", "-", "--device", "No Such Device"), "No input device 'No Such Device' was found."),
+        (("--jsonl", "-", "--file", "absent.wav"), "absent.wav cannot be read: No such file or directory."),
+        (("--jsonl", "-", "--set", "detect.artifacts=absent"), "cannot be read"),
         (("--set", "jsonl.path=absent/x.jsonl", "--file", "absent.wav"), "The event log absent/x.jsonl"),
     ],
 )
-def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence, capsys):
+def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence, capfd, monkeypatch):
+    monkeypatch.delenv("CRADLEWATCH_CONFIG", raising=False)
     assert main(["run", "--log-level", "error", *arguments]) in {1, 2}
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("cradlewatch: error: ")
     assert sentence in line
