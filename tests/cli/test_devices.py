@@ -12,8 +12,8 @@ def test_the_microphone_is_listed_as_it_can_be_named(virtual_microphone, capsys)
     assert "Hz" in default
 
 
-def test_without_any_device_the_remedy_is_told(tmp_path, monkeypatch, capsys):
-    (tmp_path / "asound.conf").touch()
-    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+def test_without_any_device_the_remedy_is_told(monkeypatch, capsys):
+    # The machine that runs the tests may have one, and PortAudio aborts on an empty ALSA set-up.
+    monkeypatch.setattr("monitor.cli.devices.list_devices", list)
     assert main(["devices"]) == 2
     assert capsys.readouterr().err.startswith("cradlewatch: error: There is no input device.")
