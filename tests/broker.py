@@ -181,12 +181,18 @@ class Mosquitto:
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
-        os.killpg(self._process.pid, signal.SIGCONT)
-        os.killpg(self._process.pid, how)
-        try:
-            self._process.wait(DEADLINE_S)
-        finally:
-            self._process = None
+        process, self._process = self._process, None
+        if how is not signal.SIGKILL:  # which also ends a frozen one, before it can answer anybody
+            os.killpg(process.pid, signal.SIGCONT)
+
+        def ended() -> bool:
+            # Again and again: Mosquitto forgets a SIGTERM that comes just before its main loop.
+            os.killpg(process.pid, how)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            return process.poll() is not None
+
+        wait_until(ended, "Mosquitto has ended")
 
     def __enter__(self) -> Self:
         return self.start()
