@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,13 @@ __all__ = ["mosquitto", "virtual_microphone"]
 
 NURSERY = Path(__file__).parents[2] / "monitor" / "demo" / "nursery.flac"
 RATE_HZ = 16_000
+
+
+@pytest.fixture(autouse=True)
+def _bare_configuration(monkeypatch):
+    """The machine may have a configuration of its own."""
+    monkeypatch.setenv("CRADLEWATCH_CONFIG", os.devnull)
+    monkeypatch.delenv("CRADLEWATCH_MQTT__HOST", raising=False)
 
 
 @pytest.fixture(scope="session")

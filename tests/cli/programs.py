@@ -26,7 +26,7 @@ class Program:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "monitor", *arguments],
             cwd=ROOT,
-            env=kept | environment,
+            env=kept | {"CRADLEWATCH_CONFIG": os.devnull} | environment,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,12 +12,6 @@ from monitor.cli import COMMANDS, main
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch):
-    for variable in ("CRADLEWATCH_CONFIG", "CRADLEWATCH_MQTT__HOST", "JOURNAL_STREAM"):
-        monkeypatch.delenv(variable, raising=False)
-
-
 def test_without_a_command_the_help_lists_all_commands(capsys):
     assert main([]) == 0
     listing = capsys.readouterr().out

@@ -78,8 +78,7 @@ def test_pcm_on_stdin_is_heard_to_its_end(crying):
         (("--set", "jsonl.path=absent/x.jsonl", "--file", "absent.wav"), "The event log absent/x.jsonl"),
     ],
 )
-def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence, capfd, monkeypatch):
-    monkeypatch.delenv("CRADLEWATCH_CONFIG", raising=False)
+def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence, capfd):
     assert main(["run", "--log-level", "error", *arguments]) in {1, 2}
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("cradlewatch: error: ")

@@ -20,8 +20,8 @@ BASE = "cradlewatch/nursery"
 
 @pytest.fixture
 def cry(tmp_path) -> Path:
-    """Six seconds of crying over the noise of a room, which a null sink lacks."""
-    audio, _ = soundfile.read(NURSERY, dtype="int16", start=13 * RATE_HZ, stop=20 * RATE_HZ)
+    """Crying over the noise of a room, which a null sink lacks. It begins after half a second."""
+    audio, _ = soundfile.read(NURSERY, dtype="int16", start=27 * RATE_HZ // 2, stop=18 * RATE_HZ)
     path = tmp_path / "cry.wav"
     soundfile.write(path, audio, RATE_HZ)
     return path
@@ -37,6 +37,7 @@ def test_a_cry_in_the_room_reaches_the_hub_and_a_lost_microphone_is_reported_and
     virtual_microphone, mosquitto, cry
 ):
     arguments = ("run", "--mqtt-host", mosquitto.host, "--mqtt-port", str(mosquitto.port))
+    arguments += ("--set", "microphone.stalled_after_s=0.8")
     environment = {**virtual_microphone.environment, "CRADLEWATCH_EVENTS__DEVICE": "nursery"}
     with Subscriber(mosquitto.port) as hub, Program(*arguments, **environment) as program:
         # The first audio: a clip played before would lose its beginning.
