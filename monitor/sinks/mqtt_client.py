@@ -178,6 +178,18 @@ class MqttSession:
         if joiner.is_alive():
             waited_s = round(time.monotonic() - started_s, 1)
             log.warning("mqtt.network_thread_outlived_stop", waited_s=waited_s)
+        self._clear_callbacks()
+
+    def _clear_callbacks(self) -> None:
+        # Without the circle of references paho's sockets are closed now and not at some collection.
+        self._client.on_pre_connect = None
+        self._client.on_socket_open = None
+        self._client.on_connect = None
+        self._client.on_connect_fail = None
+        self._client.on_disconnect = None
+        self._client.on_publish = None
+        self._client.on_subscribe = None
+        self._client.on_message = None
 
     # --- callbacks, in paho's thread --------------------------------------------------------------
 
