@@ -24,6 +24,8 @@ LAST_BACK_OFF_S: Final = 15.0
 LOG_EVERY_DROPS: Final = 100
 CLOSING_SHARE: Final = 0.3
 """The part of the deadline that is kept for ``close``."""
+CLOSE_WITHIN: Final = 0.9
+"""Of the time that is left then, what the sink is told it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +164,6 @@ class SinkWorker:
         if left:
             self._dropped += left
             log.error("sink.undelivered", sink=self.name, messages=left, fault=self._sink.fault())
-        # Without a deadline the thread is failing; the sink still releases what it holds.
-        self._sink.close(1.0 if self._deadline is None else self._deadline.left_s())
+        # Without a deadline the thread is failing; the sink still releases what it holds. A sink that
+        # takes all of its time, for a broker that froze, must not make the thread outlive the deadline.
+        self._sink.close(1.0 if self._deadline is None else CLOSE_WITHIN * self._deadline.left_s())

@@ -83,3 +83,18 @@ def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence,
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("cradlewatch: error: ")
     assert sentence in line
+
+
+@pytest.mark.broker
+def test_a_broker_that_froze_does_not_hold_up_the_stop(tmp_path, crying):
+    with Mosquitto(tmp_path / "broker") as broker:
+        with Program(
+            *("run", "--file", str(crying), "--set", "service.stop_timeout_s=2"),
+            *("--mqtt-host", broker.host, "--mqtt-port", str(broker.port)),
+        ) as program:
+            program.wait_for_log("episode.started")
+            broker.freeze()
+            program.signal(signal.SIGTERM)
+            assert program.ended() == 0
+        broker.thaw()
+    assert any("mqtt.undelivered_at_stop" in line for line in program.err)
