@@ -4,6 +4,7 @@ from monitor.config.load import DEFAULT_PATH, Flag, Loaded, fields, load_config
 from monitor.config.schema import (
     Config,
     DetectConfig,
+    DeviceConfig,
     EventsConfig,
     JsonlConfig,
     LogConfig,
@@ -17,6 +18,7 @@ __all__ = [
     "DEFAULT_PATH",
     "Config",
     "DetectConfig",
+    "DeviceConfig",
     "EventsConfig",
     "Flag",
     "JsonlConfig",

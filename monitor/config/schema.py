@@ -209,12 +209,19 @@ class MqttConfig(Section):
     )
 
 
-class EventsConfig(Section):
-    """What the messages say and how often."""
+class DeviceConfig(Section):
+    """What this monitor is called."""
 
-    device: Slug = _key("cradlewatch", "Identity of this monitor in topics and messages: a-z, 0-9, - and _.")
+    id: Slug = _key(
+        "cradlewatch", "Its identity in topics and messages; a new one is a new device to the hub."
+    )
     name: Text = _key("Cradlewatch", "Name of this monitor in Home Assistant, the room for example.")
     area: Text | None = _key(None, "Area that Home Assistant suggests for this monitor.", example="Nursery")
+
+
+class EventsConfig(Section):
+    """How often level and score are reported."""
+
     active_every_s: float = _key(
         1.0, "Time between reports of level and score while something is heard.", unit="s", ge=0.24, le=3600
     )
@@ -272,6 +279,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    device: DeviceConfig = DeviceConfig()
     source: SourceConfig = SourceConfig()
     microphone: MicrophoneConfig = MicrophoneConfig()
     detect: DetectConfig = DetectConfig()

@@ -122,9 +122,9 @@ def _console(*, plain: bool) -> Console:
 
 def _own_names(config: Config) -> Config:
     """The user's configuration under names that cannot be mistaken for the real monitor's."""
-    events = config.events.model_copy(update={"device": DEVICE, "name": "Cradlewatch demo", "area": None})
+    device = config.device.model_copy(update={"id": DEVICE, "name": "Cradlewatch demo", "area": None})
     mqtt = config.mqtt.model_copy(update={"client_id": None})
-    return config.model_copy(update={"events": events, "mqtt": mqtt, "jsonl": JsonlConfig()})
+    return config.model_copy(update={"device": device, "mqtt": mqtt, "jsonl": JsonlConfig()})
 
 
 def _broker_flags(address: str | None) -> tuple[Flag, ...]:

@@ -54,7 +54,7 @@ def build_service(
     ]
     clock = StreamClock()
     assembler = MessageAssembler(
-        config.events.device,
+        config.device.id,
         clock,
         calm_every_s=config.events.calm_every_s,
         active_every_s=config.events.active_every_s,
@@ -64,7 +64,7 @@ def build_service(
         return DetectorThread(source, pipeline, assembler, clock, bus, on_end=on_end, on_output=on_output)
 
     return Service(
-        device=config.events.device,
+        device=config.device.id,
         source=source,
         bus=bus,
         workers=workers,
@@ -145,9 +145,9 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
         return None
     return MqttSettings(
         host=mqtt.host,
-        device=config.events.device,
-        device_name=config.events.name,
-        suggested_area=config.events.area,
+        device=config.device.id,
+        device_name=config.device.name,
+        suggested_area=config.device.area,
         password=None if mqtt.password is None else mqtt.password.get_secret_value(),
         max_waiting=config.service.queue_length,
         **mqtt.model_dump(exclude={"host", "password", "password_file"}),

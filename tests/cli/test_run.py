@@ -24,7 +24,7 @@ def resident_kb(pid: int) -> int:
 def test_a_cry_reaches_a_broker_that_came_late_and_sigterm_ends_it_cleanly(tmp_path, crying):
     broker = Mosquitto(tmp_path / "broker")
     arguments = ("run", "--file", str(crying), "--mqtt-host", broker.host, "--mqtt-port", str(broker.port))
-    names = {"CRADLEWATCH_EVENTS__DEVICE": "nursery", "CRADLEWATCH_JSONL__PATH": "-"}
+    names = {"CRADLEWATCH_DEVICE__ID": "nursery", "CRADLEWATCH_JSONL__PATH": "-"}
     with Program(*arguments, **names) as program:
         program.wait_for_log("service.ready")  # without a broker
         with broker, Subscriber(broker.port) as hub:

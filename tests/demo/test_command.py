@@ -138,10 +138,10 @@ def test_broker_that_is_no_address_is_named():
 def test_demo_takes_names_of_its_own_and_writes_no_file_of_the_monitor(tmp_path):
     file = tmp_path / "home.toml"
     file.write_text(
-        '[events]\ndevice = "nursery"\n[mqtt]\nclient_id = "cradlewatch-nursery"\n'
+        '[device]\nid = "nursery"\n[mqtt]\nclient_id = "cradlewatch-nursery"\n'
         f'[jsonl]\npath = "{tmp_path}/events.jsonl"\n'
     )
     config = command._own_names(command.load(arguments("--config", str(file))).config)
-    assert config.events.device == "demo"
+    assert config.device.id == "demo"
     assert config.mqtt.client_id is None
     assert config.jsonl.path is None

@@ -38,7 +38,7 @@ def test_a_cry_in_the_room_reaches_the_hub_and_a_lost_microphone_is_reported_and
 ):
     arguments = ("run", "--mqtt-host", mosquitto.host, "--mqtt-port", str(mosquitto.port))
     arguments += ("--set", "microphone.stalled_after_s=0.8")
-    environment = {**virtual_microphone.environment, "CRADLEWATCH_EVENTS__DEVICE": "nursery"}
+    environment = {**virtual_microphone.environment, "CRADLEWATCH_DEVICE__ID": "nursery"}
     with Subscriber(mosquitto.port) as hub, Program(*arguments, **environment) as program:
         # The first audio: a clip played before would lose its beginning.
         hub.wait_for(lambda seen: any(health(m).get("microphone_ok") for m in seen))

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from monitor.capture.microphone import Microphone
 from monitor.capture.recording import Recording
-from monitor.config import Config, DetectConfig, EventsConfig, JsonlConfig, MqttConfig, SourceConfig
+from monitor.config import Config, DetectConfig, DeviceConfig, JsonlConfig, MqttConfig, SourceConfig
 from monitor.demo.verdict import load_truth
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import ModelError
@@ -28,7 +28,7 @@ NURSERY = Path(__file__).parents[2] / "monitor" / "demo" / "nursery.flac"
 def test_a_recording_becomes_messages_as_its_cries_are():
     sink = ListSink()
     service = build_service(
-        Config(events=EventsConfig(device="nursery")), source=Recording(NURSERY), extra_sinks=[sink]
+        Config(device=DeviceConfig(id="nursery")), source=Recording(NURSERY), extra_sinks=[sink]
     )
     assert service.run() == 0
     bouts = load_truth(NURSERY.with_suffix(".json")).bouts
@@ -82,7 +82,7 @@ def test_the_broker_settings_carry_names_and_the_password(tmp_path):
         mqtt=MqttConfig(
             host="broker.lan", username="u", password=SecretStr("hush"), tls=True, base_topic="x"
         ),
-        events=EventsConfig(device="nursery", name="Nursery", area="First floor"),
+        device=DeviceConfig(id="nursery", name="Nursery", area="First floor"),
         jsonl=JsonlConfig(path=tmp_path / "events.jsonl"),
     )
     settings = mqtt_settings(config)
