@@ -150,6 +150,7 @@ def service(
     detector: Detector | None = None,
     environ: dict[str, str] | None = None,
     timing: Timing | None = None,
+    limits: Limits | None = None,
 ) -> Service:
     """A service of real parts around a scripted source and detector."""
     bus = MessageBus()
@@ -165,7 +166,7 @@ def service(
         bus=bus,
         workers=[SinkWorker(sink, bus.subscribe(sink.name)) for sink in sinks],
         detector=detector_thread,
-        limits=Limits(),
+        limits=limits or Limits(),
         timing=timing or Timing(stop_timeout_s=5.0, look_every_s=0.05),
         watchdog=Watchdog(environ or {}),
     )

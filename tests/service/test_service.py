@@ -14,11 +14,12 @@ from typing_extensions import override
 from monitor.capture.source import SourceState
 from monitor.errors import DeviceNotFoundError, PermanentSinkError
 from monitor.messages import EpisodeMessage, HealthMessage
+from monitor.service.health import Limits
 from monitor.service.service import Timing
 from monitor.service.signals import stop_on_signals
 from monitor.sinks.memory import ListSink
 from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
-from tests.service.scripted import FailingDetector, ScriptedSource, noise, service
+from tests.service.scripted import FailingDetector, ScriptedSource, SilentDetector, noise, service
 
 
 class InThread:
@@ -149,6 +150,34 @@ def test_the_service_manager_hears_ready_alive_and_stopping(tmp_path):
         while not heard[-1].startswith("STOPPING=1"):
             heard.append(manager.recv(500).decode())
     assert heard[0] == "READY=1\nSTATUS=Listening"
+
+
+def test_a_detector_that_hangs_is_reported_and_the_watchdog_starves(tmp_path):
+    release = threading.Event()
+
+    class Hanging(SilentDetector):
+        @override
+        def process(self, item):
+            release.wait(30.0)
+            return []
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10.0)
+        subject = service(
+            ScriptedSource([noise(0)]),
+            [ListSink()],
+            detector=Hanging(),
+            environ={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+            limits=Limits(detector_stuck_after_s=0.3),
+        )
+        with InThread(subject):
+            while manager.recv(500) != b"STATUS=The detector does not advance.":
+                pass
+            manager.settimeout(0.5)  # ten looks
+            with pytest.raises(TimeoutError):
+                manager.recv(500)
+            release.set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
