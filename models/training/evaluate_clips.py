@@ -20,7 +20,7 @@ from models.training import metrics, mixing, yamnet
 from models.training.corpus import AudioStore, Clip, Split, load_manifest
 from models.training.evaluate_nights import DETECTOR, GateLoss, Systems, gate_loss
 from models.training.metrics import Interval
-from models.training.nights import is_doubtful
+from models.training.night_maker import is_doubtful
 from models.training.streaming import Heard, Listener
 from monitor.detect.loading import load_pipeline
 from monitor.types import samples, seconds

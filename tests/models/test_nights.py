@@ -7,7 +7,7 @@ import soundfile
 
 from models.training import corpus, mixing, nights
 from models.training.backgrounds import Background, coloured_noise, without_silent_edges
-from models.training.nights import NightMaker, NightRecipe
+from models.training.night_maker import NightMaker, NightRecipe
 from monitor.errors import ConfigError
 from tests.models.corpus_folder import RATE, CorpusFolder, noise, tone
 
@@ -193,3 +193,10 @@ def test_background_without_recordings_is_noise():
     track, lines = Background([], np.random.default_rng(1)).make(RATE * 30)
     assert len(track) == RATE * 30
     assert not any("recording" in line["label"] for line in lines)
+
+
+def test_missing_data_is_one_sentence_with_exit_code_2(tmp_path, capsys):
+    argv = ["--split", "val", "--out", str(tmp_path / "out"), "--data", str(tmp_path / "none")]
+    assert nights.main(argv) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
