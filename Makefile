@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint unit lock install-train figures wheel clean
+.PHONY: help install demo test lint unit install-train train figures wheel clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
@@ -12,6 +12,7 @@ help:
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
 	@echo "make wheel          build dist/cradlewatch-*.whl, models inside"
 	@echo "make install-train  add what training and measuring need (torch)"
+	@echo "make train          from public data to released models (hours on a Pi, do it elsewhere)"
 	@echo "make figures        print every figure of the README anew (needs the public data)"
 
 install: $(VENV)/.installed
@@ -43,6 +44,36 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# torch is installed by itself and without hashes: which build fits depends on the machine.
+$(VENV)/.train: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[train]' $(TRAIN_PACKAGES)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+install-train: $(VENV)/.train
+
+RUNS ?= runs
+TRAIN := $(BIN)/python -m models.training
+
+# From data to released artefacts. Needs CRADLEWATCH_DATA and CRADLEWATCH_PRETRAINED, see models/README.md.
+train: $(VENV)/.train $(RUNS)/nights/val/nights.json
+	$(TRAIN).gate --recipe models/recipes/gate.toml --out $(RUNS)/gate
+	$(TRAIN).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --out $(RUNS)/gate/decision.json
+	$(TRAIN).release gate --run $(RUNS)/gate
+	$(TRAIN).cause --recipe models/recipes/cause.toml --out $(RUNS)/cause
+	$(TRAIN).release cause --run $(RUNS)/cause
+
+$(RUNS)/nights/val/nights.json: | $(VENV)/.train
+	$(TRAIN).nights --split val --hours 16 --seed 1 --out $(@D)
+
+$(RUNS)/nights/test/nights.json: | $(VENV)/.train
+	$(TRAIN).nights --split test --hours 8 --seed 1 --out $(@D)
+
+figures: $(VENV)/.train $(RUNS)/nights/test/nights.json
+	$(TRAIN).evaluate nights $(RUNS)/nights/test --yamnet
+	$(TRAIN).evaluate clips --split test
+	$(BIN)/cradlewatch bench
 
 wheel: $(VENV)/.dev
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -89,7 +89,7 @@ def segments_of(
             audio.append(np.rint(mixing.clip_hard(segment) * 32767.0).astype(np.int16))
             cause.append(NO_CAUSE if clip.cause5 is None else LABELS.index(clip.cause5))
             groups.append(clip.group)
-    columns = teach.columns_of(teach.load_teacher(teacher_folder), np.stack(audio))
+    columns = teach.columns_of(teacher_folder, np.stack(audio))
     return Segments(
         features=np.stack([log_mel(a).astype(np.float16) for a in audio]),
         cause=np.array(cause),

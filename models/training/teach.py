@@ -53,10 +53,11 @@ def at_teacher_rate(audio: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def columns_of(net: mn04.MN04, audio: NDArray[np.int16], *, batch: int = 16) -> NDArray[np.float16]:
-    """mn04's columns for scenes, float16 (n, 384, N_COLUMNS). ``audio``: int16 (n, 160000)."""
-    front_end = mn04.MelFrontEnd()
-    out = np.zeros((len(audio), mn04.EMBEDDING, N_COLUMNS), np.float16)
+def columns_of(pretrained: Path, audio: NDArray[np.int16], *, batch: int = 16) -> NDArray[np.float16]:
+    """mn04's columns, one for each 0.32 s begun: float16 (n, 384, n_columns) of int16 (n, length)."""
+    net, front_end = load_teacher(pretrained), mn04.MelFrontEnd()
+    n_columns = audio.shape[1] // (COLUMN_STEPS * scenes.STEP_SAMPLES) + 1
+    out = np.zeros((len(audio), mn04.EMBEDDING, n_columns), np.float16)
     for start in track(range(0, len(audio), batch), "teacher listens"):
         waves = torch.from_numpy(audio[start : start + batch].astype(np.float32) / 32768.0)
         out[start : start + batch] = net.columns(front_end(at_teacher_rate(waves))).numpy()

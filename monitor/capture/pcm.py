@@ -49,10 +49,13 @@ class PcmStream(AudioSource):
     ) -> None:
         if not 0 <= channel < channels:
             raise ConfigError(
-                f"pcm.channel = {channel} is not one of pcm.channels = {channels}.", "The first channel is 0."
+                f"source.channel = {channel} is not one of source.pcm_channels = {channels}.",
+                "The first channel is 0.",
             )
         if rate_hz <= 0:
-            raise ConfigError(f"pcm.rate_hz = {rate_hz} is not positive.", "Give the rate of the data.")
+            raise ConfigError(
+                f"source.pcm_rate_hz = {rate_hz} is not positive.", "Give the rate of the data."
+            )
         self._source = source
         self._rate_hz = rate_hz
         self._channels = channels

@@ -132,5 +132,7 @@ def fingerprint() -> str:
         LOG_SCALE,
     ]
     digest = hashlib.sha256(json.dumps(parameters).encode())
-    digest.update((np.rint(frames.mean(axis=0, dtype=np.float64) * FINGERPRINT_SCALE)).astype("<i2").tobytes())
+    digest.update(
+        (np.rint(frames.mean(axis=0, dtype=np.float64) * FINGERPRINT_SCALE)).astype("<i2").tobytes()
+    )
     return digest.hexdigest()

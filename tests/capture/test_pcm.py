@@ -140,7 +140,7 @@ def test_a_terminal_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"channels": 2, "channel": 2}, "pcm.channel = 2"), ({"rate_hz": 0}, "pcm.rate_hz = 0")],
+    [({"channels": 2, "channel": 2}, "source.channel = 2"), ({"rate_hz": 0}, "source.pcm_rate_hz = 0")],
 )
 def test_impossible_settings_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from monitor.detect import artifacts
+from monitor.detect.artifacts import GateDecision
+from monitor.detect.loading import episode_rules, load_pipeline, verify_artifacts
+from monitor.detect.settings import DetectorSettings
+from monitor.errors import ConfigError, ManifestMismatchError, ModelError
+
+RELEASED = GateDecision(
+    onset_threshold=0.7, offset_threshold=0.35, onset_hits=2, onset_window_hops=3,
+    hang_over_s=5.0, cool_down_s=2.0, smoothing_s=0.3,
+)  # fmt: skip
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(artifacts.default_folder(), tmp_path / "artifacts")
+    return tmp_path / "artifacts"
+
+
+def change_manifest(folder, **changes):
+    path = folder / artifacts.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_released_models_answer_as_released():
+    results = verify_artifacts()
+    assert [r.name.split("-")[0] for r in results] == ["gate", "cause"]
+    assert all(r.difference < 0.15 for r in results)
+
+
+def test_models_stay_within_a_megabyte():
+    assert sum(p.stat().st_size for p in artifacts.default_folder().rglob("*.onnx")) <= 1_000_000
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"manifest.json' cannot be read: No such file.*detect.artifacts"):
+        load_pipeline(DetectorSettings(), tmp_path)
+
+
+def test_swapped_model_file_is_refused(copied):
+    (copied / "gate" / "model.int8.onnx").write_bytes(b"not a model")
+    with pytest.raises(ManifestMismatchError, match="SHA-256"):
+        load_pipeline(DetectorSettings(), copied)
+
+
+def test_unreadable_model_is_one_sentence(copied):
+    data = b"not a model"
+    (copied / "gate" / "model.int8.onnx").write_bytes(data)
+    change_manifest(copied / "gate", sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load_pipeline(DetectorSettings(), copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_model_for_another_front_end_is_refused(copied):
+    change_manifest(copied / "gate", front_end="0" * 64)
+    with pytest.raises(ManifestMismatchError, match="another log-mel front end"):
+        load_pipeline(DetectorSettings(), copied)
+
+
+def test_model_of_the_other_kind_is_refused(copied):
+    shutil.rmtree(copied / "gate")
+    shutil.copytree(copied / "cause", copied / "gate")
+    with pytest.raises(ManifestMismatchError, match="holds a cause model, not a gate model"):
+        load_pipeline(DetectorSettings(), copied)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": 2}', "\x00"])
+def test_broken_manifest_is_refused(copied, text):
+    (copied / "gate" / artifacts.MANIFEST).write_text(text)
+    with pytest.raises(ManifestMismatchError, match=r"manifest.json"):
+        load_pipeline(DetectorSettings(), copied)
+
+
+def test_other_answers_to_the_golden_input_are_noticed(copied):
+    path = copied / "gate" / artifacts.GOLDEN
+    with np.load(path) as stored:
+        golden = dict(stored)
+    golden["logits"] = golden["logits"] + 1.0
+    np.savez(path, **golden)
+    with pytest.raises(ManifestMismatchError, match=r"1\.00 off"):
+        verify_artifacts(copied)
+
+
+def test_truncated_golden_file_is_named(copied):
+    path = copied / "gate" / artifacts.GOLDEN
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="golden file"):
+        verify_artifacts(copied)
+
+
+def test_settings_left_out_are_the_models_own():
+    rules = episode_rules(DetectorSettings(), RELEASED)
+    assert (rules.onset, rules.offset, rules.hits, rules.window_hops) == (0.7, 0.35, 2, 3)
+    assert (rules.hang_over, rules.cool_down) == (80_000, 32_000)
+
+
+def test_zero_is_a_setting():
+    assert episode_rules(DetectorSettings(cool_down_s=0.0), RELEASED).cool_down == 0
+
+
+def test_lower_onset_takes_the_offset_along():
+    rules = episode_rules(DetectorSettings(onset_threshold=0.2), RELEASED)
+    assert (rules.onset, rules.offset) == (0.2, 0.2)
+
+
+def test_contradiction_is_a_configuration_error():
+    with pytest.raises(ConfigError, match=r"offset 0\.9 and onset 0\.7"):
+        episode_rules(DetectorSettings(offset_threshold=0.9), RELEASED)
