@@ -76,7 +76,7 @@ figures: $(VENV)/.train $(RUNS)/nights/test/nights.json
 	$(BIN)/cradlewatch bench
 
 wheel: $(VENV)/.dev
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
 	rm -rf $(VENV) dist build
