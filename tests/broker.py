@@ -216,6 +216,8 @@ class Received:
     qos: int
     expiry_s: int | None
     """What is left of the message's life, when the broker speaks MQTT 5 and a limit was set."""
+    arrived_s: float
+    """Monotonic."""
 
 
 class Subscriber:
@@ -248,10 +250,13 @@ class Subscriber:
         assert self._subscribed.wait(DEADLINE_S), f"no subscription at port {port}"
 
     def _keep(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        arrived_s = time.monotonic()
         expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
         with self._arrived:
             self._received.append(
-                Received(message.topic, message.payload.decode(), message.retain, message.qos, expiry_s)
+                Received(
+                    message.topic, message.payload.decode(), message.retain, message.qos, expiry_s, arrived_s
+                )
             )
             self._arrived.notify_all()
 

@@ -13,7 +13,7 @@ PortAudio sees one input device, ``default``. Kind ``sink`` is a null sink whose
 microphone: any number of ``play`` may overlap; a clip should begin with 0.1 s of silence, for PulseAudio
 swallows the first 20 ms of what is played into a silent null sink. Kind ``pipe`` is fed sample by
 sample from a thread here, exactly and without conversion: it takes arrays (``feed``) and can have
-several channels.
+several channels. What it hears when nothing is fed is silence, or a ``background`` that is repeated.
 
 Every daemon has its own runtime folder and its own process group, and is killed with it on the way
 out. ``virtual_microphone`` and ``pipe_microphone`` are pytest fixtures that also set the environment
@@ -23,6 +23,7 @@ of the test process; they skip where PulseAudio is absent.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import shutil
@@ -31,7 +32,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Self
 
@@ -58,8 +59,10 @@ class VirtualMicrophone:
         *,
         channels: int = 1,
         rate_hz: int = 16_000,
+        background: NDArray[np.int16] | None = None,
     ) -> None:
         self.kind = kind
+        self._background = background
         self.channels = channels
         self.rate_hz = rate_hz
         # A UNIX socket's path has at most 107 bytes, and pytest's folders are long.
@@ -135,7 +138,7 @@ class VirtualMicrophone:
                 raise RuntimeError(f"PulseAudio does not start: {self._log.read_text()}")
             time.sleep(0.05)
         if self.kind == "pipe":
-            self._feeder = _Feeder(fifo, self.channels, self.rate_hz)
+            self._feeder = _Feeder(fifo, self.channels, self.rate_hz, self._background)
 
     def _client(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -152,10 +155,19 @@ class VirtualMicrophone:
         played = self._client("paplay", "--latency-msec=50", str(path))
         assert played.returncode == 0, played.stderr
 
-    def feed(self, samples: NDArray[np.int16], *, wait: bool = True) -> None:
-        """Pipe only: record ``samples`` (int16, shape (n,) or (n, channels)) in real time."""
+    def feed(
+        self,
+        samples: NDArray[np.int16],
+        *,
+        wait: bool = True,
+        on_entered: Callable[[float], None] | None = None,
+    ) -> None:
+        """Pipe only: record ``samples`` (int16, shape (n,) or (n, channels)) in real time.
+
+        ``on_entered`` is told the monotonic time at which the first sample enters the microphone.
+        """
         assert self._feeder is not None, "only a pipe microphone is fed"
-        self._feeder.feed(samples)
+        self._feeder.feed(samples, on_entered)
         if wait:
             self._feeder.wait_until_fed(len(samples) / self.rate_hz + 20)
 
@@ -192,23 +204,30 @@ class VirtualMicrophone:
 
 
 class _Feeder:
-    """Writes silence, or what was fed, into the pipe source in real time."""
+    """Writes the background, or what was fed, into the pipe source in real time."""
 
-    def __init__(self, fifo: Path, channels: int, rate_hz: int) -> None:
+    def __init__(self, fifo: Path, channels: int, rate_hz: int, background: NDArray[np.int16] | None) -> None:
         self._n_bytes = 2 * channels * round(FEED_S * rate_hz)
+        silence = np.zeros(self._n_bytes // 2, np.int16)
+        self._background = itertools.cycle(self._cut(silence if background is None else background))
         # Read and write, so that opening does not wait for the daemon and its death is no EPIPE.
         self._descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
-        self._chunks: queue.Queue[bytes] = queue.Queue()
+        self._chunks: queue.Queue[tuple[bytes, Callable[[float], None] | None]] = queue.Queue()
         self._closing = threading.Event()
         self.running = threading.Event()
         self.running.set()
         self._thread = threading.Thread(target=self._run, name="microphone-feeder")
         self._thread.start()
 
-    def feed(self, samples: NDArray[np.int16]) -> None:
+    def feed(self, samples: NDArray[np.int16], on_entered: Callable[[float], None] | None) -> None:
+        for chunk in self._cut(samples):
+            self._chunks.put((chunk, on_entered))
+            on_entered = None
+
+    def _cut(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
         data = samples.astype("<i2", casting="equiv").tobytes()
         for start in range(0, len(data), self._n_bytes):
-            self._chunks.put(data[start : start + self._n_bytes].ljust(self._n_bytes, b"\0"))
+            yield data[start : start + self._n_bytes].ljust(self._n_bytes, b"\0")
 
     def wait_until_fed(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -222,16 +241,18 @@ class _Feeder:
         os.close(self._descriptor)
 
     def _run(self) -> None:
-        silence = bytes(self._n_bytes)
         due_s = time.monotonic()
         while not self._closing.wait(max(0.0, due_s - time.monotonic())):
             due_s = max(due_s + FEED_S, time.monotonic() - 0.2)
             if not self.running.is_set():
                 continue
             try:
-                chunk = self._chunks.get_nowait()
+                chunk, on_entered = self._chunks.get_nowait()
             except queue.Empty:
-                chunk = silence
+                chunk, on_entered = next(self._background), None
+            if on_entered is not None:
+                # What is written now was heard while the chunk lasted, which ends now.
+                on_entered(time.monotonic() - FEED_S)
             # Full while the daemon is frozen or gone: those samples are lost, as in a real room.
             with contextlib.suppress(BlockingIOError):
                 os.write(self._descriptor, chunk)
