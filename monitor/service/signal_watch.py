@@ -31,7 +31,8 @@ class SignalWatch:
         if len(item.samples) == 0:
             return
         first = int(item.samples[0])
-        if not (item.samples == first).all():
+        # Two samples nearly always tell that the signal moves; all are compared only when those are equal.
+        if first != item.samples[-1] or not (item.samples == first).all():
             self._reset()
             return
         if self._since is None or first != self._value:
