@@ -51,7 +51,10 @@ def test_cpu_time_is_scaled_to_an_hour_and_shown_by_thread():
 
 
 def test_children_and_memory_of_a_process_are_found():
-    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as child:
+    program = [sys.executable, "-S", "-c", "print(flush=True); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as child:
+        child.stdout.readline()  # else it may not have become Python yet
         assert child.pid in process_cost.children(os.getpid())
         memory = process_cost.Memory.of(child.pid)
         assert 0.5 < memory.now_mb <= memory.peak_mb < 100.0
