@@ -74,6 +74,7 @@ figures: $(VENV)/.train $(RUNS)/nights/test/nights.json
 	$(TRAIN).evaluate nights $(RUNS)/nights/test --yamnet
 	$(TRAIN).evaluate clips --split test
 	$(BIN)/cradlewatch bench
+	$(BIN)/python -m tests.bench.live_delay
 
 wheel: $(VENV)/.dev
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
