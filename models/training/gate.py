@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.training import corpus, export, metrics, scenes, teach
+from models.training import corpus, export, metrics, relabel, scenes, teach
 from models.training.nets.gate import GateNet
 from models.training.train import Indices, Schedule, fit
 from monitor.detect.features import N_MELS, fingerprint, log_mel
@@ -33,7 +33,7 @@ def features_of(scene_set: scenes.SceneSet) -> NDArray[np.float16]:
     return np.stack([log_mel(audio).astype(np.float16) for audio in scene_set.audio])
 
 
-def kept(path: Path, make: Callable[[], NDArray[np.float16]]) -> NDArray[np.float16]:
+def kept(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """An array that takes long to make, from ``path`` if it is there."""
     if not path.is_file():
         unfinished = path.with_suffix(".part.npy")
@@ -105,6 +105,27 @@ def step_scores(logits: NDArray[np.float32], scene_set: scenes.SceneSet) -> dict
     }
 
 
+def with_clean_labels(
+    out: Path,
+    root: Path,
+    cache: Path,
+    pretrained: Path,
+    columns: dict[str, NDArray[np.float16]],
+    sets: dict[str, scenes.SceneSet],
+    recipe: dict[str, Any],
+) -> scenes.SceneSet:
+    """The training scenes with labels that heads of other babies believe."""
+    cries = scenes.pool(root, "train", only_train_ok=True).cries
+
+    def listen() -> NDArray[np.float32]:
+        clean = teach.columns_of(pretrained, relabel.clean_audio(cries, corpus.AudioStore(root, cache)))
+        return relabel.evidence(
+            cries, clean, columns["train"], sets["train"], Schedule(**recipe["relabel"]), recipe["seed"]
+        )
+
+    return relabel.relabel(sets["train"], cries, kept(out / "evidence.npy", listen))
+
+
 def prepare_lessons(
     out: Path, columns: dict[str, NDArray[np.float16]], train: scenes.SceneSet, recipe: dict[str, Any]
 ) -> dict[str, teach.Lesson]:
@@ -167,6 +188,7 @@ def main() -> None:
         )
         for split, part in sets.items()
     }
+    sets["train"] = with_clean_labels(options.out, root, options.cache, pretrained, columns, sets, recipe)
     lessons = prepare_lessons(options.out, columns, sets["train"], recipe)
 
     torch.manual_seed(recipe["seed"])

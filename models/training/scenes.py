@@ -83,13 +83,21 @@ def _is_clear_upload(clip: corpus.Clip) -> bool:
     return clip.label == "cry_unverified" and (clip.mn04_cry or 0.0) > SURELY_CRY
 
 
+NO_CRY: Final = -1.0
+
+
 @dataclass(frozen=True)
 class Scene:
-    """``audio`` int16 (160000,); ``label`` and ``weight`` float32 (STEPS,)."""
+    """``audio`` int16 (160000,); ``label`` and ``weight`` float32 (STEPS,).
+
+    ``cry`` is where the crying came from, float64 (3,): index into the pool's cries or NO_CRY, first
+    sample in the scene, speed.
+    """
 
     audio: NDArray[np.int16]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
+    cry: NDArray[np.float64]
 
 
 class SceneMaker:
@@ -108,7 +116,7 @@ class SceneMaker:
         track, background_dbfs = self._background(n, rng)
         for _ in range(int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))):
             clip = self._pool.events[int(rng.choice(len(self._pool.events), p=self._pool.event_weights))]
-            wet = self._event(clip, rng, speed=float(rng.uniform(0.8, 1.25)))
+            wet = self._event(clip, rng, round(float(rng.uniform(0.8, 1.25)) * 50) / 50)
             active = mixing.active_level_dbfs(wet)
             if active <= -90.0:
                 continue
@@ -116,9 +124,10 @@ class SceneMaker:
             mixing.add_at(track, int(rng.integers(-len(wet) // 2, n)), mixing.gain(wet, level - active))
         label = np.zeros(STEPS, np.float32)
         weight = np.ones(STEPS, np.float32)
+        cry = np.array([NO_CRY, 0.0, 1.0])
         if rng.random() < 0.5:
-            self._add_cries(track, label, weight, background_dbfs, rng)
-        return Scene(_through_microphone(track, rng), label, weight)
+            self._add_cries(track, label, weight, cry, background_dbfs, rng)
+        return Scene(_through_microphone(track, rng), label, weight, cry)
 
     def _background(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
         dbfs = float(rng.uniform(-80.0, -32.0))
@@ -136,8 +145,7 @@ class SceneMaker:
         if len(samples) > limit:
             start = int(rng.integers(len(samples) - limit))
             samples = samples[start : start + limit]
-        # Steps of 2 %: the resampler's filter is designed anew for every factor.
-        samples = mixing.change_speed(samples, round(speed * 50) / 50)
+        samples = mixing.change_speed(samples, speed)
         if rng.random() < 0.4:
             samples = mixing.band_limit(samples, 100.0 * int(rng.integers(33, 43)))
         if rng.random() < 0.6:
@@ -149,11 +157,13 @@ class SceneMaker:
         track: NDArray[np.float32],
         label: NDArray[np.float32],
         weight: NDArray[np.float32],
+        cry: NDArray[np.float64],
         background_dbfs: float,
         rng: np.random.Generator,
     ) -> None:
-        clip = self._pool.cries[int(rng.integers(len(self._pool.cries)))]
-        clean = self._event(clip, rng, speed=float(rng.uniform(0.9, 1.12)))
+        number = int(rng.integers(len(self._pool.cries)))
+        clip, speed = self._pool.cries[number], round(float(rng.uniform(0.9, 1.12)) * 50) / 50
+        clean = self._event(clip, rng, speed)
         mask = mixing.active_mask(clean)
         active = mixing.active_level_dbfs(clean, mask)
         if active <= -90.0:
@@ -162,6 +172,7 @@ class SceneMaker:
         level = float(np.clip(background_dbfs + snr_db, -62.0, -6.0))
         start = int(rng.integers(-len(clean) // 2, len(track) - SAMPLE_RATE_HZ))
         mixing.add_at(track, start, mixing.gain(clean, level - active))
+        cry[:] = number, start, speed
         present = np.zeros(len(track), np.float32)
         mixing.add_at(present, start, np.repeat(mask, mixing.FRAME_SAMPLES)[: len(clean)].astype(np.float32))
         share = present.reshape(STEPS, STEP_SAMPLES).mean(axis=1)
@@ -198,11 +209,12 @@ def _through_microphone(track: NDArray[np.float32], rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class SceneSet:
-    """Many scenes in one memory-mapped folder."""
+    """Many scenes in one memory-mapped folder; the arrays of :class:`Scene` with a leading axis."""
 
     audio: NDArray[np.int16]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
+    cry: NDArray[np.float64]
 
 
 def load(folder: Path) -> SceneSet:
@@ -224,7 +236,7 @@ def build(
     jobs: int,
 ) -> SceneSet:
     """Make ``n`` scenes into ``folder``; scenes that are there already are kept."""
-    if (folder / "weight.npy").is_file():
+    if (folder / "cry.npy").is_file():
         return load(folder)
     folder.mkdir(parents=True, exist_ok=True)
     maker = SceneMaker(root, cache, split, only_train_ok=only_train_ok, seed=seed)
@@ -233,10 +245,13 @@ def build(
     )
     label = np.zeros((n, STEPS), np.float32)
     weight = np.zeros((n, STEPS), np.float32)
+    cry = np.zeros((n, 3))
     with ProcessPoolExecutor(jobs) as workers:
         for index, scene in enumerate(workers.map(maker.make, range(n), chunksize=32)):
             audio[index], label[index], weight[index] = scene.audio, scene.label, scene.weight
+            cry[index] = scene.cry
     audio.flush()
     np.save(folder / "label.npy", label)
     np.save(folder / "weight.npy", weight)
+    np.save(folder / "cry.npy", cry)
     return load(folder)
