@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -116,9 +118,10 @@ def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float3
 def _golden(artifact: Artifact) -> dict[str, NDArray[Any]]:
     path = artifact.folder / artifacts.GOLDEN
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # From memory: on a damaged file numpy would leave the file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"golden file {str(path)!r} cannot be read: {error}.", "Install Cradlewatch anew."
         ) from error
