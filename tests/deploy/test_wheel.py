@@ -126,4 +126,4 @@ def test_scan_finds_the_cries_of_the_bundled_recording(installed):
     episodes = [json.loads(line) for line in lines]
     assert len(episodes) == len(bouts)
     for episode, bout in zip(episodes, bouts, strict=True):
-        assert bout["onset_s"] - 1 < episode["onset_s"] < episode["detected_s"] < bout["onset_s"] + 4
+        assert bout["onset_s"] - 1 < episode["onset_s"] < episode["detected_s"] < bout["offset_s"]
