@@ -176,6 +176,7 @@ class AudioStore:
 
     def __init__(self, root: Path, cache_dir: Path) -> None:
         self._root = root
+        self._cache_dir = cache_dir
         key = f"{manifest_hash(root)[:16]}-{CACHE_LAYOUT}"
         self._samples_path = cache_dir / f"audio-{key}.int16"
         self._index_path = cache_dir / f"audio-{key}.json"
@@ -186,6 +187,10 @@ class AudioStore:
             path: (start, stop) for path, (start, stop) in json.loads(self._index_path.read_text()).items()
         }
         self._samples = np.memmap(self._samples_path, dtype=np.int16, mode="r")
+
+    def __reduce__(self) -> tuple[type[AudioStore], tuple[Path, Path]]:
+        """To a worker process goes the way to the file, not its 650 MB."""
+        return AudioStore, (self._root, self._cache_dir)
 
     def samples(self, clip: Clip) -> NDArray[np.float32]:
         """The clip as float32 (n,) in [-1, 1]; a copy, free to be written to."""

@@ -220,7 +220,7 @@ class SceneSet:
 def load(folder: Path) -> SceneSet:
     """Read what :func:`build` wrote."""
     return SceneSet(
-        *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("audio", "label", "weight"))
+        *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("audio", "label", "weight", "cry"))
     )
 
 

@@ -8,6 +8,7 @@ it when the VAD agrees, and in a room with a loud floor it is always open.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
 from typing import Final, Protocol
 
 import numpy as np
@@ -66,7 +67,9 @@ class ActivityDetector:
         self._vad = vad
         self._margin_db = level_margin_db
         self.vad_calls = 0
+        self._wave = np.empty(HOP, np.float32)
         self._high_passed = np.empty(HOP, np.float32)
+        self._ones = np.ones(HOP, np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -78,10 +81,12 @@ class ActivityDetector:
 
     def process(self, samples: NDArray[np.int16]) -> Activity:
         """Judge one hop, int16 (HOP,)."""
-        wave = samples.astype(np.float32)
-        power = float(np.dot(wave, wave)) / HOP - (float(wave.sum()) / HOP) ** 2
+        wave = self._wave
+        wave[:] = samples
+        # Products with a vector instead of reductions: the same sums in a third of the time.
+        power = float(wave @ wave) / HOP - (float(wave @ self._ones) / HOP) ** 2
         frame_db = self._frame_levels(wave)
-        quietest, loudest = float(frame_db.min()), float(frame_db.max())
+        quietest, loudest = min(frame_db), max(frame_db)
         floor = quietest if self._floor_db is None else min(quietest, self._floor_db + FLOOR_RISE_DB)
         rise = loudest - (floor if self._floor_db is None else self._floor_db)
         self._floor_db = floor
@@ -97,7 +102,7 @@ class ActivityDetector:
             active=self._hold > 0,
         )
 
-    def _frame_levels(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _frame_levels(self, wave: NDArray[np.float32]) -> list[float]:
         """High-passed level of each 30 ms frame: hum and rumble neither open nor deafen the stage."""
         high = self._high_passed
         high[0] = wave[0] - _HIGH_PASS * self._last
@@ -105,9 +110,8 @@ class ActivityDetector:
         high[1:] += wave[1:]
         self._last = wave[-1]
         frames = high.reshape(FRAMES_PER_HOP, VAD_FRAME)
-        power = np.einsum("ij,ij->i", frames, frames)
-        levels: NDArray[np.float32] = 10.0 * np.log10(power / (VAD_FRAME * _FULL_SCALE_POWER) + _TINY)
-        return levels
+        power = np.einsum("ij,ij->i", frames, frames).tolist()
+        return [10.0 * log10(p / (VAD_FRAME * _FULL_SCALE_POWER) + _TINY) for p in power]
 
     def _voiced(self, rise_db: float, samples: NDArray[np.int16]) -> bool:
         # The VAD sees only hops that are in doubt; it costs as much as all the rest of this stage.
@@ -118,4 +122,4 @@ class ActivityDetector:
 
 
 def _dbfs(power: float) -> Dbfs:
-    return Dbfs(max(10.0 * float(np.log10(power)), SILENCE_DBFS)) if power > 0.0 else SILENCE_DBFS
+    return Dbfs(max(10.0 * log10(power), SILENCE_DBFS)) if power > 0.0 else SILENCE_DBFS

@@ -61,6 +61,17 @@ def mel_filters() -> NDArray[np.float32]:
     return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
+class _Workspace:
+    """The arrays for runs of one length, so that a hop allocates nothing big."""
+
+    def __init__(self, n_frames: int) -> None:
+        self.run = np.zeros(OVERLAP + n_frames * FRAME_HOP, np.float32)
+        item = self.run.itemsize
+        self.frames = as_strided(self.run, (n_frames, N_FFT), (FRAME_HOP * item, item), writeable=False)
+        self.windowed = np.empty((n_frames, N_FFT), np.float32)
+        self.squares = np.empty((n_frames, 2 * (N_FFT // 2 + 1)), np.float32)
+
+
 class LogMel:
     """Streaming log-mel spectra of int16 audio; keeps the last OVERLAP samples between calls."""
 
@@ -68,12 +79,15 @@ class LogMel:
         window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)
         # Full-scale int16 sine -> power 1 in its bin.
         self._window = (window * (2.0 / window.sum() / 32768.0)).astype(np.float32)
-        self._filters = mel_filters()
+        # Real and imaginary parts lie side by side, so each weight stands twice: one product adds
+        # their squares and the bands.
+        self._filters = np.repeat(mel_filters(), 2, axis=0)
         self._past = np.zeros(OVERLAP, np.float32)
+        self._space = _Workspace(1)
 
     def reset(self, past: NDArray[np.int16] | None = None) -> None:
         """Start behind ``past``, its last OVERLAP samples (fewer are preceded by silence)."""
-        self._past = np.zeros(OVERLAP, np.float32)
+        self._past[:] = 0.0
         if past is not None and len(past):
             tail = past[-OVERLAP:]
             self._past[OVERLAP - len(tail) :] = tail
@@ -93,18 +107,21 @@ class LogMel:
             raise ValueError(f"samples: {len(samples)} is not a multiple of {FRAME_HOP}")
         if n_frames == 0:
             return np.empty((0, N_MELS), np.float32)
-        run = np.concatenate([self._past, samples], dtype=np.float32, casting="unsafe")
-        self._past = run[-OVERLAP:].copy()
-        item = run.itemsize
-        frames = as_strided(run, (n_frames, N_FFT), (FRAME_HOP * item, item), writeable=False)
-        spectrum = np.fft.rfft(frames * self._window)
-        power = spectrum.real**2 + spectrum.imag**2
-        bands = power @ self._filters
+        if len(self._space.frames) != n_frames:
+            self._space = _Workspace(n_frames)
+        space = self._space
+        space.run[:OVERLAP] = self._past
+        space.run[OVERLAP:] = samples
+        self._past[:] = space.run[-OVERLAP:]
+        np.multiply(space.frames, self._window, out=space.windowed)
+        spectrum = np.fft.rfft(space.windowed).astype(np.complex64, copy=False)
+        np.square(spectrum.view(np.float32), out=space.squares)
+        bands: NDArray[np.float32] = space.squares @ self._filters
         bands += np.float32(POWER_FLOOR)
         np.log(bands, out=bands)
         bands += np.float32(LOG_OFFSET)
         bands *= np.float32(1.0 / LOG_SCALE)
-        return np.asarray(bands, np.float32)
+        return bands
 
 
 def log_mel(samples: NDArray[np.int16]) -> NDArray[np.float32]:
