@@ -17,10 +17,11 @@ def report(result: dict[str, Any]) -> None:
     say(f"cries {result['cries']}, missed {len(result['missed'])}, false alarms {result['false_alarms']}")
     if alarms:
         listened = [result["listening_s"][alarm["name"]] for alarm in alarms]
+        # Of one cry this says little: between two places on the grid of hops lie whole hops.
         ways = [a["delay_s"] - s for a, s in zip(alarms, listened, strict=True) if s is not None]
         say(f"onset at the microphone to message  {spread(delays)}   target p50 <= 1.0 s, p95 <= 3 s")
         say(f"  listening, by the offline pipeline {spread([s for s in listened if s is not None])}")
-        say(f"  sound system, blocks and sending   {spread(ways)}")
+        say(f"  the rest: sound system and sending {spread(ways)}")
         say(f"    of it from hop to subscriber     {spread([alarm['sending_s'] for alarm in alarms])}")
         say(f"  onset to detection in the message  {spread([alarm['deciding_s'] for alarm in alarms])}")
     for room in ("quiet_room", "crying"):

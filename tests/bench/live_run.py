@@ -26,7 +26,7 @@ from tests.virtual_microphone import FEED_S, VirtualMicrophone
 GRACE_S: Final = 4.0
 """A message that comes later than this after the end of its cry counts as missed."""
 END_S: Final = 60.0
-PHASES: Final = range(0, HOP, samples(FEED_S) * 2)
+PHASES: Final = range(0, HOP, samples(FEED_S))
 """Where on the detector's grid of hops a cry may begin."""
 
 
