@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training import corpus, mixing
+from models.training.lookalikes import lookalike
 from monitor.types import SAMPLE_RATE_HZ
 
 SCENE_S: Final = 10
@@ -83,40 +84,40 @@ def _is_clear_upload(clip: corpus.Clip) -> bool:
     return clip.label == "cry_unverified" and (clip.mn04_cry or 0.0) > SURELY_CRY
 
 
-NO_CRY: Final = -1.0
-
-
 @dataclass(frozen=True)
 class Scene:
-    """``audio`` int16 (160000,); ``label`` and ``weight`` float32 (STEPS,).
-
-    ``cry`` is where the crying came from, float64 (3,): index into the pool's cries or NO_CRY, first
-    sample in the scene, speed.
-    """
+    """``audio`` int16 (160000,); ``label`` and ``weight`` float32 (STEPS,)."""
 
     audio: NDArray[np.int16]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
-    cry: NDArray[np.float64]
 
 
 class SceneMaker:
     """Makes scenes from a pool, each from its own generator: scene k is the same in any order."""
 
     def __init__(
-        self, root: Path, cache: Path, split: corpus.Split, *, only_train_ok: bool, seed: int
+        self,
+        root: Path,
+        cache: Path,
+        split: corpus.Split,
+        *,
+        only_train_ok: bool,
+        seed: int,
+        lookalikes: float = 0.0,
     ) -> None:
+        """``lookalikes``: share of distractors that are synthesised look-alikes of a cry."""
         self._pool = pool(root, split, only_train_ok=only_train_ok)
         self._store = corpus.AudioStore(root, cache)
         self._seed = seed
+        self._lookalikes = lookalikes
 
     def make(self, index: int) -> Scene:
         rng = np.random.default_rng([self._seed, index])
         n = SCENE_S * SAMPLE_RATE_HZ
         track, background_dbfs = self._background(n, rng)
         for _ in range(int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))):
-            clip = self._pool.events[int(rng.choice(len(self._pool.events), p=self._pool.event_weights))]
-            wet = self._event(clip, rng, round(float(rng.uniform(0.8, 1.25)) * 50) / 50)
+            wet = self._distractor(rng)
             active = mixing.active_level_dbfs(wet)
             if active <= -90.0:
                 continue
@@ -124,10 +125,9 @@ class SceneMaker:
             mixing.add_at(track, int(rng.integers(-len(wet) // 2, n)), mixing.gain(wet, level - active))
         label = np.zeros(STEPS, np.float32)
         weight = np.ones(STEPS, np.float32)
-        cry = np.array([NO_CRY, 0.0, 1.0])
         if rng.random() < 0.5:
-            self._add_cries(track, label, weight, cry, background_dbfs, rng)
-        return Scene(_through_microphone(track, rng), label, weight, cry)
+            self._add_cries(track, label, weight, background_dbfs, rng)
+        return Scene(_through_microphone(track, rng), label, weight)
 
     def _background(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
         dbfs = float(rng.uniform(-80.0, -32.0))
@@ -139,13 +139,22 @@ class SceneMaker:
                 return mixing.at_level(looped, dbfs), dbfs
         return mixing.at_level(coloured_noise(n, rng), dbfs), dbfs
 
+    def _distractor(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        if self._lookalikes and rng.random() < self._lookalikes:
+            return self._placed(lookalike(rng), rng)
+        clip = self._pool.events[int(rng.choice(len(self._pool.events), p=self._pool.event_weights))]
+        return self._event(clip, rng, round(float(rng.uniform(0.8, 1.25)) * 50) / 50)
+
     def _event(self, clip: corpus.Clip, rng: np.random.Generator, speed: float) -> NDArray[np.float32]:
         samples = self._store.samples(clip)
         limit = SCENE_S * SAMPLE_RATE_HZ
         if len(samples) > limit:
             start = int(rng.integers(len(samples) - limit))
             samples = samples[start : start + limit]
-        samples = mixing.change_speed(samples, speed)
+        return self._placed(mixing.change_speed(samples, speed), rng)
+
+    def _placed(self, samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Through a narrow-band phone, in a room, or as it is."""
         if rng.random() < 0.4:
             samples = mixing.band_limit(samples, 100.0 * int(rng.integers(33, 43)))
         if rng.random() < 0.6:
@@ -157,13 +166,11 @@ class SceneMaker:
         track: NDArray[np.float32],
         label: NDArray[np.float32],
         weight: NDArray[np.float32],
-        cry: NDArray[np.float64],
         background_dbfs: float,
         rng: np.random.Generator,
     ) -> None:
-        number = int(rng.integers(len(self._pool.cries)))
-        clip, speed = self._pool.cries[number], round(float(rng.uniform(0.9, 1.12)) * 50) / 50
-        clean = self._event(clip, rng, speed)
+        clip = self._pool.cries[int(rng.integers(len(self._pool.cries)))]
+        clean = self._event(clip, rng, round(float(rng.uniform(0.9, 1.12)) * 50) / 50)
         mask = mixing.active_mask(clean)
         active = mixing.active_level_dbfs(clean, mask)
         if active <= -90.0:
@@ -172,7 +179,6 @@ class SceneMaker:
         level = float(np.clip(background_dbfs + snr_db, -62.0, -6.0))
         start = int(rng.integers(-len(clean) // 2, len(track) - SAMPLE_RATE_HZ))
         mixing.add_at(track, start, mixing.gain(clean, level - active))
-        cry[:] = number, start, speed
         present = np.zeros(len(track), np.float32)
         mixing.add_at(present, start, np.repeat(mask, mixing.FRAME_SAMPLES)[: len(clean)].astype(np.float32))
         share = present.reshape(STEPS, STEP_SAMPLES).mean(axis=1)
@@ -214,13 +220,12 @@ class SceneSet:
     audio: NDArray[np.int16]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
-    cry: NDArray[np.float64]
 
 
 def load(folder: Path) -> SceneSet:
     """Read what :func:`build` wrote."""
     return SceneSet(
-        *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("audio", "label", "weight", "cry"))
+        *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("audio", "label", "weight"))
     )
 
 
@@ -234,24 +239,22 @@ def build(
     seed: int,
     only_train_ok: bool,
     jobs: int,
+    lookalikes: float = 0.0,
 ) -> SceneSet:
     """Make ``n`` scenes into ``folder``; scenes that are there already are kept."""
-    if (folder / "cry.npy").is_file():
+    if (folder / "weight.npy").is_file():
         return load(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    maker = SceneMaker(root, cache, split, only_train_ok=only_train_ok, seed=seed)
+    maker = SceneMaker(root, cache, split, only_train_ok=only_train_ok, seed=seed, lookalikes=lookalikes)
     audio = np.lib.format.open_memmap(
         folder / "audio.npy", mode="w+", dtype=np.int16, shape=(n, SCENE_S * SAMPLE_RATE_HZ)
     )
     label = np.zeros((n, STEPS), np.float32)
     weight = np.zeros((n, STEPS), np.float32)
-    cry = np.zeros((n, 3))
     with ProcessPoolExecutor(jobs) as workers:
         for index, scene in enumerate(workers.map(maker.make, range(n), chunksize=32)):
             audio[index], label[index], weight[index] = scene.audio, scene.label, scene.weight
-            cry[index] = scene.cry
     audio.flush()
     np.save(folder / "label.npy", label)
     np.save(folder / "weight.npy", weight)
-    np.save(folder / "cry.npy", cry)
     return load(folder)

@@ -64,27 +64,27 @@ def columns_of(pretrained: Path, audio: NDArray[np.int16], *, batch: int = 16) -
     return out
 
 
-def column_labels(scene_set: scenes.SceneSet) -> tuple[Tensor, Tensor]:
-    """Labels and weights a column, float32 (n, N_COLUMNS): the means of their steps."""
+def by_column(steps: NDArray[np.float32]) -> Tensor:
+    """Means of the steps of each column, (n, STEPS) -> float32 (n, N_COLUMNS)."""
     pad = N_COLUMNS * COLUMN_STEPS - scenes.STEPS
-    shape = (len(scene_set.label), N_COLUMNS, COLUMN_STEPS)
-    label, weight = (
-        torch.from_numpy(np.pad(part, ((0, 0), (0, pad)), mode="edge").reshape(shape).mean(axis=2))
-        for part in (scene_set.label, scene_set.weight)
-    )
-    return label, weight
+    padded = np.pad(steps, ((0, 0), (0, pad)), mode="edge")
+    return torch.from_numpy(padded.reshape(len(steps), N_COLUMNS, COLUMN_STEPS).mean(axis=2))
 
 
 def train_head(
-    columns: NDArray[np.float16], scene_set: scenes.SceneSet, schedule: Schedule, seed: int
+    columns: NDArray[np.float16],
+    label: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    schedule: Schedule,
+    seed: int,
 ) -> TeacherHead:
-    """Teach a head on frozen columns what the scenes hold."""
-    label, weight = column_labels(scene_set)
+    """Teach a head on frozen columns what the scenes hold; label and weight are (n, STEPS)."""
+    labels, weights = by_column(label), by_column(weight)
 
     def loss(net: nn.Module, batch: Indices) -> Tensor:
         logits = net(torch.from_numpy(columns[batch].astype(np.float32)))
-        each = functional.binary_cross_entropy_with_logits(logits, label[batch], reduction="none")
-        return (each * weight[batch]).sum() / weight[batch].sum()
+        each = functional.binary_cross_entropy_with_logits(logits, labels[batch], reduction="none")
+        return (each * weights[batch]).sum() / weights[batch].sum()
 
     torch.manual_seed(seed)
     head = fit(TeacherHead(), len(columns), loss, schedule, seed=seed, title="teacher's head")
