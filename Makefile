@@ -35,7 +35,8 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 demo: install
 	$(BIN)/cradlewatch demo $(DEMO_FLAGS)
 
-test: lint unit
+# With TRAIN=1 the tests of training run too; without, those that need torch say that they skip.
+test: $(if $(TRAIN),$(VENV)/.train) lint unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -45,7 +46,7 @@ lint: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
-# torch is installed by itself and without hashes: which build fits depends on the machine.
+# Not in the hashed lock: which build of torch fits depends on the machine. TRAIN_PACKAGES adds to it.
 $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check '.[train]' $(TRAIN_PACKAGES)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -54,25 +55,25 @@ $(VENV)/.train: $(VENV)/.dev
 install-train: $(VENV)/.train
 
 RUNS ?= runs
-TRAIN := $(BIN)/python -m models.training
+STEP := $(BIN)/python -m models.training
 
 # From data to released artefacts. Needs CRADLEWATCH_DATA and CRADLEWATCH_PRETRAINED, see models/README.md.
 train: $(VENV)/.train $(RUNS)/nights/val/nights.json
-	$(TRAIN).gate --recipe models/recipes/gate.toml --out $(RUNS)/gate
-	$(TRAIN).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --out $(RUNS)/gate/decision.json
-	$(TRAIN).release gate --run $(RUNS)/gate
-	$(TRAIN).cause --recipe models/recipes/cause.toml --out $(RUNS)/cause
-	$(TRAIN).release cause --run $(RUNS)/cause
+	$(STEP).gate --recipe models/recipes/gate.toml --out $(RUNS)/gate
+	$(STEP).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --out $(RUNS)/gate/decision.json
+	$(STEP).release gate --run $(RUNS)/gate
+	$(STEP).cause --recipe models/recipes/cause.toml --out $(RUNS)/cause
+	$(STEP).release cause --run $(RUNS)/cause
 
 $(RUNS)/nights/val/nights.json: | $(VENV)/.train
-	$(TRAIN).nights --split val --hours 16 --seed 1 --out $(@D)
+	$(STEP).nights --split val --hours 16 --seed 1 --out $(@D)
 
 $(RUNS)/nights/test/nights.json: | $(VENV)/.train
-	$(TRAIN).nights --split test --hours 8 --seed 1 --out $(@D)
+	$(STEP).nights --split test --hours 8 --seed 1 --out $(@D)
 
 figures: $(VENV)/.train $(RUNS)/nights/test/nights.json
-	$(TRAIN).evaluate nights $(RUNS)/nights/test --yamnet
-	$(TRAIN).evaluate clips --split test
+	$(STEP).evaluate nights $(RUNS)/nights/test --yamnet
+	$(STEP).evaluate clips --split test
 	$(BIN)/cradlewatch bench
 	$(BIN)/python -m tests.bench.live_delay
 

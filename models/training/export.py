@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def export_gate(net: GateNet, path: Path) -> None:
 
 def _export(net: nn.Module, example: tuple[Tensor, ...], path: Path, names: dict[str, list[str]]) -> None:
     unfolded = path.with_suffix(".raw.onnx")
-    torch.onnx.export(net, example, str(unfolded), opset_version=OPSET, dynamo=False, **names)
+    with warnings.catch_warnings():
+        # The older exporter is deprecated; the newer one needs onnxscript and has no use for us here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(net, example, str(unfolded), opset_version=OPSET, dynamo=False, **names)
     quant_pre_process(str(unfolded), str(path), skip_symbolic_shape=True)
     unfolded.unlink()
 
