@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,6 @@ class Material:
     columns: NDArray[np.float16]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
-
-
-def join(parts: Sequence[Material]) -> Material:
-    """All scenes of several sets."""
-    names = ("features", "columns", "label", "weight")
-    return Material(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def kept(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -118,9 +112,9 @@ class Preparation:
         self._cache = cache
         self._jobs = jobs
 
-    def material(self, split: corpus.Split, *, n: int, seed: int, lookalikes: float) -> Material:
+    def material(self, split: corpus.Split, *, n: int, seed: int) -> Material:
         """Scenes of one split; those of train keep to licences that allow a release."""
-        folder = self._cache / f"scenes-{split}-{n}-{seed}-{lookalikes}"
+        folder = self._cache / f"scenes-{split}-{n}-{seed}"
         scene_set = scenes.build(
             folder,
             self._data,
@@ -130,7 +124,6 @@ class Preparation:
             seed=seed,
             only_train_ok=split == "train",
             jobs=self._jobs,
-            lookalikes=lookalikes,
         )
         return Material(
             features=kept(
@@ -192,10 +185,8 @@ def main() -> None:
         options.cache,
         options.jobs,
     )
-    material = {
-        "train": join([prepare.material("train", **part) for part in recipe["scenes"]["train"]]),
-        "val": prepare.material("val", **recipe["scenes"]["val"]),
-    }
+    splits: tuple[corpus.Split, ...] = ("train", "val")
+    material = {split: prepare.material(split, **recipe["scenes"][split]) for split in splits}
     train(recipe, material, options.out)
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training import corpus, mixing
-from models.training.lookalikes import lookalike
 from monitor.types import SAMPLE_RATE_HZ
 
 SCENE_S: Final = 10
@@ -104,13 +103,10 @@ class SceneMaker:
         *,
         only_train_ok: bool,
         seed: int,
-        lookalikes: float = 0.0,
     ) -> None:
-        """``lookalikes``: share of distractors that are synthesised look-alikes of a cry."""
         self._pool = pool(root, split, only_train_ok=only_train_ok)
         self._store = corpus.AudioStore(root, cache)
         self._seed = seed
-        self._lookalikes = lookalikes
 
     def make(self, index: int) -> Scene:
         rng = np.random.default_rng([self._seed, index])
@@ -140,8 +136,6 @@ class SceneMaker:
         return mixing.at_level(coloured_noise(n, rng), dbfs), dbfs
 
     def _distractor(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        if self._lookalikes and rng.random() < self._lookalikes:
-            return self._placed(lookalike(rng), rng)
         clip = self._pool.events[int(rng.choice(len(self._pool.events), p=self._pool.event_weights))]
         return self._event(clip, rng, round(float(rng.uniform(0.8, 1.25)) * 50) / 50)
 
@@ -239,13 +233,12 @@ def build(
     seed: int,
     only_train_ok: bool,
     jobs: int,
-    lookalikes: float = 0.0,
 ) -> SceneSet:
     """Make ``n`` scenes into ``folder``; scenes that are there already are kept."""
     if (folder / "weight.npy").is_file():
         return load(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    maker = SceneMaker(root, cache, split, only_train_ok=only_train_ok, seed=seed, lookalikes=lookalikes)
+    maker = SceneMaker(root, cache, split, only_train_ok=only_train_ok, seed=seed)
     audio = np.lib.format.open_memmap(
         folder / "audio.npy", mode="w+", dtype=np.int16, shape=(n, SCENE_S * SAMPLE_RATE_HZ)
     )

@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.tune", description=__doc__)
     parser.add_argument("--gate", type=Path, required=True)
     parser.add_argument("--nights", type=Path, nargs="+", required=True)
-    parser.add_argument("--false-alarms", type=float, default=0.1, help="at most so many an hour")
+    parser.add_argument("--false-alarms", type=float, default=0.2, help="at most so many an hour")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
