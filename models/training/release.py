@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,7 +115,7 @@ def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path
         "training_clips": "split train, train_ok == 1",
         "validation": json.loads((run / "scores.json").read_text()),
         "figures": json.loads(figures.read_text()) if figures is not None else {},
-        "command": f"python {' '.join(sys.orig_argv[1:])}",
+        "command": f"python -m models.training.release {kind} --run runs/{kind}",
     }
     (folder / artifacts.MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     (folder / "MODEL_CARD.md").write_text(card(kind, manifest, data))

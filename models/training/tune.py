@@ -37,6 +37,8 @@ HITS = ((1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (4, 6))
 ONSETS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98)
 OFFSET_SHARE = 0.5
 """Offset over onset threshold."""
+NEAR = 0.02
+"""Recalls this close are one: less than two bouts of a night set."""
 HANG_OVER_S = 5.0
 COOL_DOWN_S = 2.0
 
@@ -137,7 +139,7 @@ def candidates(smoothing: float) -> Iterator[GateDecision]:
 
 
 def best(outcomes: Sequence[Outcome], limit: float) -> Outcome:
-    """The rule to ship: within the limit the highest recall; of those within 0.01 of it, the quickest.
+    """The rule to ship: within the limit the highest recall; of those within NEAR of it, the quickest.
 
     If none keeps to the limit, the one with the fewest false alarms.
     """
@@ -145,7 +147,7 @@ def best(outcomes: Sequence[Outcome], limit: float) -> Outcome:
     if not fit:
         return min(outcomes, key=lambda o: (o.false_alarms_per_hour, -o.recall))
     highest = max(o.recall for o in fit)
-    near = [o for o in fit if o.recall >= highest - 0.01]
+    near = [o for o in fit if o.recall >= highest - NEAR]
     return min(near, key=lambda o: (o.delay_p50_s, o.delay_p95_s, o.false_alarms_per_hour))
 
 

@@ -23,8 +23,8 @@ def _bare_configuration(monkeypatch):
 
 @pytest.fixture(scope="session")
 def crying(tmp_path_factory) -> Path:
-    """The first bout of the demonstration, with a second before it: the cry begins at 1.0 s."""
-    audio, _ = soundfile.read(NURSERY, dtype="int16", start=13 * RATE_HZ, stop=40 * RATE_HZ)
+    """The second bout of the demonstration, with a second before it: the cry begins at 1.0 s."""
+    audio, _ = soundfile.read(NURSERY, dtype="int16", start=95 * RATE_HZ // 2, stop=64 * RATE_HZ)
     path = tmp_path_factory.mktemp("recordings") / "crying.wav"
     soundfile.write(path, audio, RATE_HZ)
     return path

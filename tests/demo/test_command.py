@@ -15,15 +15,9 @@ import pytest
 from monitor.demo import broker, command
 from monitor.demo.broker import EmbeddedBroker
 from monitor.demo.hub import Door, Hub
-from monitor.detect.artifacts import default_folder
 from monitor.errors import ConfigError
 
 COMMAND = [sys.executable, "-m", "monitor", "demo"]
-
-with_models = pytest.mark.skipif(
-    "CRADLEWATCH_DETECT__ARTIFACTS" not in os.environ and not (default_folder() / "gate").is_dir(),
-    reason="no gate model has been released into models/artifacts yet",
-)
 
 
 @pytest.fixture
@@ -44,7 +38,6 @@ def arguments(*given):
     return parser.parse_args(given)
 
 
-@with_models
 @pytest.mark.broker
 def test_fast_demo_passes_and_every_cry_reaches_the_subscriber(tmp_path, environment):
     file = tmp_path / "demo.jsonl"
@@ -67,10 +60,9 @@ def test_fast_demo_passes_and_every_cry_reaches_the_subscriber(tmp_path, environ
     assert [m["payload"] for m in messages if m["topic"].endswith("availability")] == ["online", "offline"]
     assert any(m["topic"] == "homeassistant/device/cradlewatch_demo/config" for m in messages)
     assert (result["passed"], result["protocol"], len(result["episodes"])) == (True, "5", 2)
-    assert all(0.0 < one["detection_delay_s"] < 3.0 for one in result["episodes"])
+    assert all(0.0 < one["detection_delay_s"] < 4.0 for one in result["episodes"])
 
 
-@with_models
 def test_demo_passes_with_the_broker_that_comes_with_it(tmp_path, monkeypatch, capsys):
     (tmp_path / "empty.toml").touch()
     monkeypatch.setenv("CRADLEWATCH_CONFIG", str(tmp_path / "empty.toml"))
@@ -82,7 +74,6 @@ def test_demo_passes_with_the_broker_that_comes_with_it(tmp_path, monkeypatch, c
     assert "PASSED" in capsys.readouterr().out
 
 
-@with_models
 @pytest.mark.broker
 def test_demo_leaves_no_traces_at_a_broker_of_the_users(tmp_path, environment):
     with EmbeddedBroker("mosquitto") as address:
@@ -100,7 +91,6 @@ def test_demo_leaves_no_traces_at_a_broker_of_the_users(tmp_path, environment):
     assert [message.topic for message in later.received] == ["cradlewatch/last"]
 
 
-@with_models
 def test_fast_demo_passes_at_a_broker_that_speaks_only_3_1_1(tmp_path, monkeypatch):
     (tmp_path / "empty.toml").touch()
     monkeypatch.setenv("CRADLEWATCH_CONFIG", str(tmp_path / "empty.toml"))
@@ -110,7 +100,6 @@ def test_fast_demo_passes_at_a_broker_that_speaks_only_3_1_1(tmp_path, monkeypat
     assert record(tmp_path / "r")[1]["protocol"] == "3.1.1"
 
 
-@with_models
 @pytest.mark.broker
 def test_interrupted_demo_stops_its_broker_and_gives_no_verdict(environment):
     child = subprocess.Popen([*COMMAND, "--plain"], env=environment, stdout=subprocess.PIPE, text=True)
