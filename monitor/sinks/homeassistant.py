@@ -22,6 +22,11 @@ EVENT_TYPES: Final = ("started", "updated", "ended")
 TELEMETRY_EXPIRY_S: Final = 60
 """A level older than this is no longer the level: calm telemetry comes every 10 s."""
 
+# A fault (digital silence, a stuck detector) is as deaf as a lost microphone: "off" would be a lie.
+_HEARS: Final = (
+    f"{{{{ '{ONLINE}' if value_json.microphone_ok and value_json.state != 'fault' else '{OFFLINE}' }}}}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -147,14 +152,14 @@ def discovery(settings: MqttSettings, topics: Topics, version: str) -> Publicati
 
 
 def _components(topics: Topics) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Per entity its platform and its own fields. What hangs on the microphone also goes with it."""
+    """Per entity its platform and its own fields. What hangs on hearing goes when nothing is heard."""
     linked = {"availability_topic": topics.availability}
     hearing = {
         "availability": [
             {"topic": topics.availability},
             {
                 "topic": topics.health,
-                "value_template": f"{{{{ '{ONLINE}' if value_json.microphone_ok else '{OFFLINE}' }}}}",
+                "value_template": _HEARS,
             },
         ],
         "availability_mode": "all",

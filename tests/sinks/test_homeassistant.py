@@ -76,6 +76,12 @@ def test_what_hears_depends_on_the_microphone_and_the_faults_only_on_the_link():
     assert not {"availability", "availability_topic"} & set(components()["connectivity"])
 
 
+def test_what_hears_is_unavailable_in_every_fault_and_without_a_microphone():
+    for name in ("crying", "score", "level"):
+        template = components()[name]["availability"][1]["value_template"]
+        assert "if value_json.microphone_ok and value_json.state != 'fault' else 'offline'" in template
+
+
 def test_the_area_is_the_devices_name_unless_told_otherwise():
     chosen = MqttSettings(host="hub", device="nursery", device_name="Monitor", suggested_area="Attic")
     assert json.loads(discovery(chosen).payload)["dev"]["sa"] == "Attic"
