@@ -78,8 +78,7 @@ class Service:
     def run(self) -> int:
         """Run until stopped, until the source ends, or until a thread fails; the exit code.
 
-        Raises DeviceNotFoundError, AudioFileError, ConfigError or PermanentSinkError when it cannot
-        start.
+        Raises DeviceNotFoundError, AudioFileError or ConfigError when it cannot start.
         """
         try:
             self._start()

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError
 from monitor.events.bus import MessageQueue, QueueStats
 from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
 from monitor.service.lifecycle import Deadline
@@ -69,8 +69,12 @@ class SinkWorker:
         return self._sink.name
 
     def open(self) -> None:
-        """Raises PermanentSinkError when the sink's configuration can never work."""
-        self._sink.open()
+        """Raises ConfigError when the sink's configuration can never work."""
+        try:
+            self._sink.open()
+        except PermanentSinkError as error:
+            # At start it is the user's to correct (exit code 2), and no restart would help.
+            raise ConfigError(error.message, error.remedy) from error
 
     def run(self) -> None:
         """The thread: deliver until stopped, then drain and close within the deadline."""

@@ -12,7 +12,7 @@ import pytest
 from typing_extensions import override
 
 from monitor.capture.source import SourceState
-from monitor.errors import DeviceNotFoundError, PermanentSinkError
+from monitor.errors import ConfigError, DeviceNotFoundError, PermanentSinkError
 from monitor.messages import EpisodeMessage, HealthMessage
 from monitor.service.health import Limits
 from monitor.service.service import Timing
@@ -90,10 +90,11 @@ def test_a_sink_that_can_never_work_is_raised_to_the_caller():
     class Impossible(ListSink):
         @override
         def open(self) -> None:
-            raise PermanentSinkError("No such folder.")
+            raise PermanentSinkError("No such folder.", "Make it.")
 
-    with pytest.raises(PermanentSinkError):
+    with pytest.raises(ConfigError, match=r"^No such folder\. Make it\.$") as caught:
         service(ScriptedSource(), [ListSink("fine"), Impossible("impossible")]).run()
+    assert caught.value.exit_code == 2
 
 
 def test_a_sink_that_hangs_does_not_hold_up_the_stop_beyond_the_deadline():
