@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -28,13 +27,14 @@ from monitor.demo.playback import Playback
 from monitor.demo.report import Stage, print_report, write_record
 from monitor.demo.show import LiveShow, PlainShow, Show
 from monitor.demo.verdict import Truth, Verdict, episodes, judge, load_truth
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PermanentSinkError
 from monitor.log import configure_logging
 from monitor.messages import EpisodeMessage
 from monitor.service.app import build_service, mqtt_settings
 from monitor.service.signals import stop_on_signals
 from monitor.sinks.homeassistant import Topics
 from monitor.sinks.memory import ListSink
+from monitor.sinks.mqtt_client import tls_context
 from monitor.sinks.mqtt_settings import MqttSettings
 
 RECORDING: Final = Path(__file__).with_name("nursery.flac")
@@ -182,9 +182,9 @@ def _subscriber(settings: MqttSettings, version: Literal["5", "3.1.1"]) -> Hub:
 
 
 def _door(settings: MqttSettings, version: Literal["5", "3.1.1"]) -> Door:
-    tls = None
-    if settings.tls:
-        tls = ssl.create_default_context(cafile=settings.ca_file)
-        if settings.cert_file is not None:
-            tls.load_cert_chain(settings.cert_file, settings.key_file)
+    try:
+        settings.check()
+        tls = tls_context(settings) if settings.tls else None
+    except PermanentSinkError as error:
+        raise ConfigError(error.message, error.remedy) from error
     return Door(settings.host, settings.effective_port, version, settings.username, settings.password, tls)

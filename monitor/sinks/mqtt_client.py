@@ -284,7 +284,7 @@ def _client(settings: MqttSettings, version: Version, will: Publication | None) 
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password)
     if settings.tls:
-        client.tls_set_context(_tls_context(settings))
+        client.tls_set_context(tls_context(settings))
     if will is not None:
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
     return client
@@ -307,7 +307,8 @@ def _properties(packet: int, **values: int) -> Properties:
     return properties
 
 
-def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+def tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    """Whom to trust and how to identify. Raises PermanentSinkError for files that cannot be used."""
     try:
         context = ssl.create_default_context(
             cafile=None if settings.ca_file is None else str(settings.ca_file)

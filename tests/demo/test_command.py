@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from monitor.cli import main
 from monitor.demo import broker, command
 from monitor.demo.broker import EmbeddedBroker
 from monitor.demo.hub import Door, Hub
@@ -122,6 +123,19 @@ def test_broker_that_is_no_address_is_named():
     for wrong in ("localhost", ":1883", "localhost:mqtt"):
         with pytest.raises(ConfigError, match=f"--broker {wrong} is not an address"):
             command.run(arguments("--broker", wrong))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["localhost:1", "--set", "mqtt.tls=true", "--set", "mqtt.ca_file=/nope"], 'mqtt.ca_file = "/nope"'),
+        (["a..b:1"], 'mqtt.host = "a..b" is not a host name'),
+    ],
+)
+def test_broker_settings_that_can_never_work_are_one_sentence(given, words, environment, monkeypatch, capsys):
+    monkeypatch.setenv("CRADLEWATCH_CONFIG", environment["CRADLEWATCH_CONFIG"])
+    assert main(["demo", "--plain", "--broker", *given]) == 2
+    assert capsys.readouterr().err.startswith(f"cradlewatch: error: {words}")
 
 
 def test_demo_takes_names_of_its_own_and_writes_no_file_of_the_monitor(tmp_path):
