@@ -19,12 +19,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from monitor.capture.ring import RingWriter, open_shared_memory
 
 if TYPE_CHECKING:
+    import mmap
     from types import ModuleType
 
 EXIT_DONE: Final = 0
@@ -36,6 +37,7 @@ RATES_OF_PLUGINS_HZ: Final = (48_000,)
 
 WANTED_RATE_HZ: Final = 16_000
 
+_PA_INVALID_CHANNEL_COUNT: Final = -9998
 _PA_INVALID_SAMPLE_RATE: Final = -9997
 _PA_DEVICE_UNAVAILABLE: Final = -9985
 
@@ -170,44 +172,69 @@ def channels_to_open(device: dict[str, Any], channel: int, channels: int | None)
 def record(sounddevice: ModuleType, settings: dict[str, Any], report: TextIO) -> None:
     """Record until standard input closes or the device ends the stream."""
     device = choose(list(input_devices(sounddevice)), settings["device"])
-    channel = settings["channel"]
-    channels = channels_to_open(device, channel, settings["channels"])
     memory = open_shared_memory(settings["ring"])
     ended = threading.Event()
+    # PortAudio calls into the stream: it must not be collected while it records.
+    _stream, rate_hz, channels = open_stream(sounddevice, device, settings, memory, ended)
+    _tell(report, {"open": device["name"], "rate_hz": rate_hz, "channels": channels})
+    ended.wait()
+    _tell(report, {"error": "ended", "message": f"{device['name']!r} stopped delivering"})
+    os._exit(EXIT_DEVICE_ENDED)
 
+
+def open_stream(
+    sounddevice: ModuleType,
+    device: dict[str, Any],
+    settings: dict[str, Any],
+    memory: mmap.mmap | bytearray,
+    ended: threading.Event,
+) -> tuple[Any, int, int]:
+    """Start recording into ``memory``: the stream, its rate in Hz and its number of channels.
+
+    Hardware itself may offer nothing but all of its channels (arrays of 4 or 6 microphones do): one
+    that refuses a part of them is asked for all, and the wanted one is taken out of those.
+    """
+    channel = settings["channel"]
+    counts = [channels_to_open(device, channel, settings["channels"]), int(device["channels"])]
     rates = rates_to_try(device, settings["rate_hz"], sound_server=has_sound_server(os.environ))
-    for rate_hz in rates:
-        ring = RingWriter(memory, rate_hz=rate_hz)
+    for channels in dict.fromkeys(counts):
+        for rate_hz in rates:
+            try:
+                stream = sounddevice.RawInputStream(
+                    device=device["index"],
+                    channels=channels,
+                    samplerate=rate_hz,
+                    dtype="int16",
+                    blocksize=round(settings["block_s"] * rate_hz),
+                    latency=settings["latency_s"],
+                    callback=_into(RingWriter(memory, rate_hz=rate_hz), channel, channels),
+                    finished_callback=ended.set,
+                )
+                stream.start()
+            except sounddevice.PortAudioError as error:
+                code = error.args[1] if len(error.args) > 1 else None
+                if code == _PA_INVALID_SAMPLE_RATE:
+                    continue
+                if code == _PA_INVALID_CHANNEL_COUNT:
+                    break
+                reason = "busy" if code == _PA_DEVICE_UNAVAILABLE else "cannot_open"
+                raise RefusedError(reason, f"{device['name']!r}: {error}") from error
+            return stream, rate_hz, channels
+        else:
+            tried = ", ".join(str(rate) for rate in rates)
+            raise RefusedError("no_rate", f"{device['name']!r} refuses every sample rate tried: {tried} Hz")
+    tried = " and ".join(str(count) for count in dict.fromkeys(counts))
+    raise RefusedError("no_channel_count", f"{device['name']!r} refuses to be opened with {tried}")
 
-        # Runs on PortAudio's thread: no lock, no log, nothing that waits.
-        def take(data: Any, _frames: int, _time: Any, status: Any, *, ring: RingWriter = ring) -> None:
-            if status and status.input_overflow:
-                ring.count_overflow()
-            ring.write(memoryview(data).cast("h")[channel::channels], time.monotonic_ns())
 
-        try:
-            stream = sounddevice.RawInputStream(
-                device=device["index"],
-                channels=channels,
-                samplerate=rate_hz,
-                dtype="int16",
-                blocksize=round(settings["block_s"] * rate_hz),
-                latency=settings["latency_s"],
-                callback=take,
-                finished_callback=ended.set,
-            )
-            stream.start()
-        except sounddevice.PortAudioError as error:
-            if error.args[1:2] == (_PA_INVALID_SAMPLE_RATE,):
-                continue
-            busy = error.args[1:2] == (_PA_DEVICE_UNAVAILABLE,)
-            raise RefusedError("busy" if busy else "cannot_open", f"{device['name']!r}: {error}") from error
-        _tell(report, {"open": device["name"], "rate_hz": rate_hz, "channels": channels})
-        ended.wait()
-        _tell(report, {"error": "ended", "message": f"{device['name']!r} stopped delivering"})
-        os._exit(EXIT_DEVICE_ENDED)
-    tried = ", ".join(str(rate) for rate in rates)
-    raise RefusedError("no_rate", f"{device['name']!r} refuses every sample rate tried: {tried} Hz")
+def _into(ring: RingWriter, channel: int, channels: int) -> Callable[[Any, int, Any, Any], None]:
+    # Runs on PortAudio's thread: no lock, no log, nothing that waits.
+    def take(data: Any, _frames: int, _time: Any, status: Any) -> None:
+        if status and status.input_overflow:
+            ring.count_overflow()
+        ring.write(memoryview(data).cast("h")[channel::channels], time.monotonic_ns())
+
+    return take
 
 
 def _leave_with_parent() -> NoReturn:

@@ -167,6 +167,10 @@ def refusal(report: Mapping[str, Any], request: DeviceRequest) -> DeviceError | 
             "Install it: sudo apt-get install libportaudio2",
         ),
         "no_rate": ConfigError(f"No sample rate fits: {message}.", "Leave microphone.rate_hz unset."),
+        "no_channel_count": ConfigError(
+            f"microphone.channels = {request.channels or 'not set'} does not fit: {message} channel(s).",
+            "Set microphone.channels to a number of channels that the device offers.",
+        ),
         "busy": DeviceLostError(f"The microphone is in use by another program, or gone: {message}."),
         "ended": DeviceLostError(f"The microphone is gone: {message}."),
     }

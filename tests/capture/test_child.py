@@ -1,6 +1,9 @@
 """What the capture child opens: which device, which rates, how many channels."""
 
+import struct
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +13,10 @@ from monitor.capture.child import (
     channels_to_open,
     choose,
     has_sound_server,
+    open_stream,
     rates_to_try,
 )
+from monitor.capture.ring import RingReader, ring_bytes
 
 
 def device(index: int, name: str, **changes: Any) -> dict[str, Any]:
@@ -94,3 +99,55 @@ def test_more_channels_than_there_are_is_refused(channel: int, channels: int | N
     with pytest.raises(RefusedError, match="has 2") as refused:
         channels_to_open(DEVICES[0], channel, channels)
     assert refused.value.code == "too_few_channels"
+
+
+class PortAudioError(Exception):
+    """As sounddevice has it: text, code."""
+
+
+def hardware(channels: int, rate_hz: int) -> Any:
+    """A sounddevice whose only device has these channels and this rate, and converts nothing.
+
+    A started stream delivers one frame: 0, 1, 2 and so on, the number of the channel.
+    """
+
+    class RawInputStream:
+        def __init__(self, **wanted: Any) -> None:
+            if wanted["channels"] != channels:
+                raise PortAudioError("Invalid number of channels", -9998)
+            if wanted["samplerate"] != rate_hz:
+                raise PortAudioError("Invalid sample rate", -9997)
+            self.callback = wanted["callback"]
+
+        def start(self) -> None:
+            self.callback(struct.pack(f"{channels}h", *range(channels)), 1, None, None)
+
+    return SimpleNamespace(RawInputStream=RawInputStream, PortAudioError=PortAudioError)
+
+
+SETTINGS = {"channel": 1, "channels": None, "rate_hz": None, "block_s": 0.02, "latency_s": 0.1}
+ARRAY = device(0, "seeed-4mic-voicecard: (hw:1,0)", channels=4)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_an_array_that_offers_only_all_its_channels_is_opened_with_all(channels: int | None) -> None:
+    memory = bytearray(ring_bytes(8))
+    settings = {**SETTINGS, "channels": channels}
+    opened = open_stream(hardware(4, 48_000), ARRAY, settings, memory, threading.Event())
+    assert opened[1:] == (48_000, 4)
+    reader = RingReader(memory)
+    assert (reader.rate_hz, reader.read(8)) == (48_000, (0, struct.pack("h", 1)))
+
+
+def test_a_device_that_also_refuses_all_its_channels_is_refused() -> None:
+    memory = bytearray(ring_bytes(8))
+    with pytest.raises(RefusedError, match=r"4mic.* refuses to be opened with 2 and 4") as refused:
+        open_stream(hardware(6, 48_000), ARRAY, SETTINGS, memory, threading.Event())
+    assert refused.value.code == "no_channel_count"
+
+
+def test_a_device_that_refuses_every_rate_with_all_its_channels_is_refused_for_its_rate() -> None:
+    memory = bytearray(ring_bytes(8))
+    with pytest.raises(RefusedError, match="every sample rate tried: 16000, 44100") as refused:
+        open_stream(hardware(4, 96_000), ARRAY, SETTINGS, memory, threading.Event())
+    assert refused.value.code == "no_rate"

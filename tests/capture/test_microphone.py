@@ -231,6 +231,7 @@ def test_stopping_kills_the_child_and_ends_the_stream() -> None:
         ("too_few_channels", ConfigError, "microphone.channel = 3 is not there"),
         ("no_portaudio", ConfigError, "libportaudio2"),
         ("no_rate", ConfigError, "rate_hz"),
+        ("no_channel_count", ConfigError, "microphone.channels = not set does not fit"),
         ("busy", DeviceLostError, "in use by another program"),
         ("ended", DeviceLostError, "is gone"),
         ("internal", DeviceLostError, "cannot be opened"),
