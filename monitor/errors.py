@@ -13,6 +13,7 @@
     └── SinkError                   an event could not be delivered
         ├── RetryableSinkError      worth another try (broker away)
         └── PermanentSinkError      another try gives the same answer (access denied)
+            └── SinkGoneError       and so does every later message (the reader of stdout left)
 
 Adapters translate a library's errors into these with ``raise … from``.
 """
@@ -84,3 +85,7 @@ class RetryableSinkError(SinkError):
 
 class PermanentSinkError(SinkError):
     """Delivery failed for a reason that a further try will not change."""
+
+
+class SinkGoneError(PermanentSinkError):
+    """Nobody is there to take a message, nor can anybody come while this process lives."""

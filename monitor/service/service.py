@@ -78,19 +78,22 @@ class Service:
     def run(self) -> int:
         """Run until stopped, until the source ends, or until a thread fails; the exit code.
 
+        It also ends, as a failure, when no sink is left that anybody takes messages from.
         Raises DeviceNotFoundError, AudioFileError or ConfigError when it cannot start.
         """
+        unheard = False
         try:
             self._start()
-            while not self._threads.wait(self._timing.look_every_s):
+            while not unheard and not self._threads.wait(self._timing.look_every_s):
                 self._look()
+                unheard = self._is_unheard()
         finally:
             alive = self._stop()
         failure = self._threads.failure
         if failure is not None:
             log.error("service.failed", thread=failure.thread, error=str(failure.error))
             return failure.error.exit_code if isinstance(failure.error, MonitorError) else 1
-        return 1 if alive else 0
+        return 1 if alive or unheard else 0
 
     def request_stop(self) -> None:
         """End ``run`` soon."""
@@ -146,6 +149,15 @@ class Service:
         self._health = health
         if is_alive(snapshot, self._limits):
             self._watchdog.alive()
+
+    def _is_unheard(self) -> bool:
+        """Whether every sink is gone: to listen on would look well and tell nobody of a cry."""
+        workers = [worker.stats() for worker in self._workers]
+        if not workers or not all(worker.gone for worker in workers):
+            return False
+        reasons = "; ".join(f"{worker.name}: {worker.fault}" for worker in workers)
+        log.error("service.unheard", reason=f"Nobody is left who would hear of a cry. {reasons}")
+        return True
 
     def _tell(self, health: Health) -> None:
         write = {State.OK: log.info, State.DEGRADED: log.warning, State.FAULT: log.error}[health.state]

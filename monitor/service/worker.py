@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError
+from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError, SinkGoneError
 from monitor.events.bus import MessageQueue, QueueStats
 from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
 from monitor.service.lifecycle import Deadline
@@ -38,6 +38,8 @@ class WorkerStats:
     fault: str
     """Why messages do not get through, empty while they do."""
     queue: QueueStats
+    gone: bool = False
+    """Nothing can be delivered any more, ever: whoever took the messages has left."""
 
 
 class SinkWorker:
@@ -63,6 +65,7 @@ class SinkWorker:
         self._stopping = threading.Event()
         self._deadline: Deadline | None = None
         self._delivered = self._retries = self._dropped = 0
+        self._gone = False
 
     @property
     def name(self) -> str:
@@ -101,6 +104,7 @@ class SinkWorker:
             dropped=self._dropped,
             fault=self._sink.fault() or self._queue.fault(),
             queue=self._queue.stats(),
+            gone=self._gone,
         )
 
     def _step(self) -> None:
@@ -125,6 +129,7 @@ class SinkWorker:
                     return
                 back_off_s = min(2 * back_off_s, self._last_back_off_s)
             except PermanentSinkError as error:
+                self._gone = self._gone or isinstance(error, SinkGoneError)
                 self._drop(message, str(error))
                 return
             else:

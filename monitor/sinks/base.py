@@ -23,8 +23,8 @@ class Sink(Protocol):
     def handle(self, message: AnyMessage) -> None:
         """Deliver one message, or hand it to something that will.
 
-        Raises RetryableSinkError (the worker offers the same message again) or PermanentSinkError
-        (the worker drops it, counts it and says so).
+        Raises RetryableSinkError (the worker offers the same message again), PermanentSinkError (the
+        worker drops it, counts it and says so) or SinkGoneError (and no later message can arrive).
         """
 
     def tick(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError
+from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError, SinkGoneError
 from monitor.messages import AnyMessage
 from monitor.sinks.base import Sink
 
@@ -75,9 +75,9 @@ class JsonLinesSink(Sink):
 
     def _translate(self, error: OSError) -> SinkError:
         if isinstance(error, BrokenPipeError):
-            return PermanentSinkError(
-                f"Nobody reads {self._target} any more.", "Start the reader again, then the service."
-            )
+            # A named pipe may get another reader; the pipe that stdout is cannot.
+            kind = SinkGoneError if self._path is None else PermanentSinkError
+            return kind(f"Nobody reads {self._target} any more.", "Start the reader again, then the service.")
         return RetryableSinkError(
             f"The event log {self._target} cannot be written: {_reason(error)}.",
             "Make room on the disk or choose another file.",

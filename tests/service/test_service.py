@@ -1,5 +1,6 @@
 """Start, stop and failure of the whole, around a scripted source."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Self
 
 import pytest
+from structlog.testing import capture_logs
 from typing_extensions import override
 
 from monitor.capture.source import SourceState
@@ -17,6 +19,7 @@ from monitor.messages import EpisodeMessage, HealthMessage
 from monitor.service.health import Limits
 from monitor.service.service import Timing
 from monitor.service.signals import stop_on_signals
+from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.memory import ListSink
 from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
 from tests.service.scripted import FailingDetector, ScriptedSource, SilentDetector, noise, service
@@ -95,6 +98,42 @@ def test_a_sink_that_can_never_work_is_raised_to_the_caller():
     with pytest.raises(ConfigError, match=r"^No such folder\. Make it\.$") as caught:
         service(ScriptedSource(), [ListSink("fine"), Impossible("impossible")]).run()
     assert caught.value.exit_code == 2
+
+
+@contextlib.contextmanager
+def unread_stdout():
+    """Standard output is a pipe whose reader has left; gives the log, which else might go there."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout, contextlib.redirect_stdout(stdout), capture_logs() as logs:
+        yield logs
+
+
+def test_without_a_reader_of_its_only_sink_the_service_ends_non_zero():
+    source = ScriptedSource([noise(0)])
+    subject = service(source, [JsonLinesSink(None)])
+    deadline = threading.Timer(15.0, subject.request_stop)
+    deadline.start()
+    with unread_stdout() as logs:
+        assert subject.run() == 1
+    deadline.cancel()
+    (told,) = (entry for entry in logs if entry["event"] == "service.unheard")
+    assert "jsonl: Nobody reads standard output any more." in told["reason"]
+    assert len(source.stopped_with) == 1
+
+
+def test_with_another_sink_a_lost_reader_is_a_reason_and_no_end():
+    sink = ListSink()
+    timing = Timing(stop_timeout_s=5.0, look_every_s=0.02, heartbeat_s=0.1)
+    subject = service(ScriptedSource([noise(0)]), [JsonLinesSink(None), sink], timing=timing)
+    with unread_stdout(), InThread(subject) as running:
+        assert sink.wait_for(lambda seen: sum(degraded(m) for m in seen) >= 3, 10.0)
+        assert running.code is None
+    assert running.code == 0
+
+
+def degraded(message) -> bool:
+    return message.kind == "health" and message.state == "degraded" and "Nobody reads" in message.reasons[0]
 
 
 def test_a_sink_that_hangs_does_not_hold_up_the_stop_beyond_the_deadline():
