@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -169,7 +170,7 @@ def _open(path: Path) -> _ForwardFile:
     if is_empty:
         raise AudioFileError(f"{path} is empty: it has 0 bytes.", "Was the recording interrupted?")
     try:
-        return _ForwardFile(path)
+        return _ForwardFile(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise AudioFileError(
             f"{path} is no sound file that can be read: {error.error_string.rstrip('.')}.",

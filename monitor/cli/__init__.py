@@ -7,7 +7,9 @@ The module's docstring is the command's help; ``run`` returns the exit code.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,15 +35,18 @@ COMMANDS: Final = {
 
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
+OUTPUT_FAILED: Final = 1
+
+_OUTPUT_FAULTS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in ``argv`` and return its exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    _mend_streams()
     configure_logging("warning")
     try:
-        code = _dispatch(argv)
-        sys.stdout.flush()
+        code = _flushed(argv)
     except MonitorError as error:
         for line in str(error).splitlines():
             print(f"cradlewatch: error: {line}", file=sys.stderr)
@@ -51,9 +56,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read us (head, less) has enough. The interpreter's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        # Where a file was opened by name, the error carries the name and is no fault of an output.
+        if error.errno not in _OUTPUT_FAULTS or error.filename is not None:
+            raise
+        print(
+            f"cradlewatch: error: The output cannot be written: {error.strerror}. "
+            "Send it to where it can be written and there is space.",
+            file=sys.stderr,
+        )
+        _drop_stdout()
+        return OUTPUT_FAILED
     return code
+
+
+def _mend_streams() -> None:
+    """Make the standard streams fit for use, however the program was started."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for good
+    if sys.stdout is None:
+        # A descriptor that cannot be written: only what needs stdout fails, and no file opened later
+        # becomes descriptor 1 by accident.
+        closed = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(closed, 1)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may be anything; none may cost the output.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _flushed(argv: Sequence[str]) -> int:
+    try:
+        code = _dispatch(argv)
+    except SystemExit:  # argparse has printed its help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: Sequence[str]) -> int:

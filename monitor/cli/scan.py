@@ -71,18 +71,30 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
     """The files to read, in order; folders are searched. Raises ConfigError for an empty folder."""
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if not _is_folder(path):
             found.append(path)  # what is wrong with it, if anything, its reader says best
             continue
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
+        inside = sorted(file for file in path.rglob("*") if _is_recording(file))
         if not inside:
             raise ConfigError(
                 f"The folder {path} holds no recordings ({', '.join(SUFFIXES)}).", "Name another."
             )
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # out of reach: it is reported as a file that cannot be read, and the rest goes on
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        return path.suffix.lower() in SUFFIXES and path.is_file()
+    except OSError:
+        return True
 
 
 def scan_all(files: Sequence[Path], request: ScanRequest, jobs: int, progress: Progress) -> Iterator[Scanned]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from monitor.cli.scanner import FoundEpisode, Scanned
 from monitor.cli.table import print_table
@@ -23,8 +24,8 @@ Writer = Callable[[Scanned], None]
 @contextmanager
 def results_writer(form: str, output: Path | None, files: Sequence[Path]) -> Iterator[Writer]:
     """What takes the results one by one. Raises ConfigError when ``output`` cannot take them."""
-    if form == "labels" and len(files) > 1:
-        yield _LabelFolder(output, len(files)).write
+    if form == "labels" and (len(files) > 1 or (output is not None and os.path.isdir(output))):  # noqa: PTH112 - Path.is_dir raises where access is denied
+        yield _LabelFolder(output, files).write
         return
     with _opened(output) as stream:
         if form == "jsonl":
@@ -38,27 +39,39 @@ def results_writer(form: str, output: Path | None, files: Sequence[Path]) -> Ite
 
 
 class _LabelFolder:
-    """One label track a recording, named after it: tracks of several recordings cannot be one."""
+    """One label track a recording, named after it: tracks of several recordings cannot be one.
 
-    def __init__(self, folder: Path | None, n_files: int) -> None:
+    Whatever is in the way is said before the first recording is read: it may be hours to the last.
+    """
+
+    def __init__(self, folder: Path | None, files: Sequence[Path]) -> None:
         if folder is None or not folder.is_dir():
             raise ConfigError(
-                f"A label track belongs to one recording, and these are {n_files}.",
+                f"A label track belongs to one recording, and these are {len(files)}.",
                 "Name an existing folder with --output.",
             )
         self._folder = folder
-        self._written: dict[Path, Path] = {}
+        tracks: dict[Path, Path] = {}
+        for file in files:
+            target = self._track(file)
+            if target in tracks:
+                raise ConfigError(
+                    f"{file} and {tracks[target]} would both become {target}.",
+                    "Scan them one after the other, into different folders.",
+                )
+            if os.path.lexists(target):
+                raise ConfigError(
+                    f"The label track {target} exists already and may hold somebody's work.",
+                    "Move it away or name another folder with --output.",
+                )
+            tracks[target] = file
 
     def write(self, result: Scanned) -> None:
-        target = self._folder / f"{result.path.stem}.txt"
-        if target in self._written:
-            raise ConfigError(
-                f"{result.path} and {self._written[target]} would both become {target}.",
-                "Scan them one after the other.",
-            )
-        self._written[target] = result.path
-        with _opened(target) as stream:
+        with _opened(self._track(result.path), "x") as stream:
             _put(stream, labels(result.episodes))
+
+    def _track(self, file: Path) -> Path:
+        return self._folder / f"{file.stem}.txt"
 
 
 def _put(stream: TextIO, text: str) -> None:
@@ -67,12 +80,13 @@ def _put(stream: TextIO, text: str) -> None:
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def _opened(output: Path | None, mode: Literal["w", "x"] = "w") -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
     try:
-        stream = output.open("w", encoding="utf-8")
+        # A file's name may be no UTF-8; its result is wanted all the same.
+        stream = output.open(mode, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(
             f"--output {output} cannot be written: {error.strerror}.", "Name a file in an existing folder."
@@ -82,8 +96,8 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 def jsonl(file: str, episodes: Iterable[FoundEpisode]) -> str:
-    """One line an episode."""
-    return "".join(json.dumps(_as_json(file, episode), ensure_ascii=False) + "\n" for episode in episodes)
+    """One line an episode. ASCII alone, so that any name gets through any terminal and pipe."""
+    return "".join(json.dumps(_as_json(file, episode)) + "\n" for episode in episodes)
 
 
 def labels(episodes: Iterable[FoundEpisode]) -> str:

@@ -6,6 +6,7 @@ that cannot be used. All mistakes are reported at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,9 @@ from monitor.errors import ConfigError
 DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
 ENVIRONMENT_PREFIX: Final = "CRADLEWATCH_"
 PATH_VARIABLE: Final = "CRADLEWATCH_CONFIG"
+
+# Not structlog: this is imported before monitor.log, which keeps rich out of it.
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def load_config(
     """Load and check the configuration.
 
     ``path`` is that of ``--config``; without it $CRADLEWATCH_CONFIG counts, then ``default_path``
-    if that exists. Raises ConfigError with one line for every mistake.
+    if that exists and can be reached. Raises ConfigError with one line for every mistake.
     """
     environ = os.environ if environ is None else environ
     path = _find(path, environ, default_path)
@@ -103,7 +107,12 @@ def _find(path: Path | None, environ: Mapping[str, str], default_path: Path) -> 
         return path
     if environ.get(PATH_VARIABLE):
         return Path(environ[PATH_VARIABLE])
-    return default_path if default_path.exists() else None
+    try:
+        return default_path if default_path.exists() else None
+    except OSError as error:
+        # The service's folder is closed to others, and nobody asked for it: a scan or a demo goes on.
+        log.warning("%s is out of reach and does not count: %s", default_path, error.strerror)
+        return None
 
 
 # --- the sources ----------------------------------------------------------------------------------
@@ -257,6 +266,11 @@ def _read_password(
 def _locate(named: Path, path: Path | None, environ: Mapping[str, str]) -> Path:
     """Find a password file: systemd's credentials first, then beside the configuration file."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and not named.is_absolute() and (Path(credentials) / named).exists():
-        return Path(credentials) / named
+    if credentials and not named.is_absolute():
+        credential = Path(credentials) / named
+        try:
+            if credential.exists():
+                return credential
+        except OSError:
+            return credential  # why it cannot be reached, its reader says
     return named if path is None else path.parent / named

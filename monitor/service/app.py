@@ -14,6 +14,7 @@ from monitor.capture.source import AudioSource
 from monitor.config import Config, DetectConfig, MicrophoneConfig, SourceConfig
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
+from monitor.errors import ConfigError
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
@@ -118,6 +119,8 @@ def _recording(settings: SourceConfig) -> AudioSource:
 
 
 def _pcm(settings: SourceConfig) -> AudioSource:
+    if sys.stdin is None:
+        raise ConfigError('source.kind = "stdin", but stdin is closed.', "Pipe PCM into the program.")
     return PcmStream(
         sys.stdin.fileno(),
         rate_hz=settings.pcm_rate_hz,

@@ -78,6 +78,29 @@ def test_a_reader_that_has_enough_causes_no_complaint():
     assert done.stdout.strip() in {"141", "0"}  # 0: all of it fitted before the reader left
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "sentence"),
+    [
+        ("config >/dev/full", 1, "The output cannot be written: No space left on device."),
+        ("config --schema >/dev/full", 1, "The output cannot be written: No space left on device."),
+        ("config >&-", 1, "The output cannot be written: Bad file descriptor."),
+        ("run --stdin --jsonl - <&-", 2, 'source.kind = "stdin", but stdin is closed.'),
+    ],
+)
+def test_a_closed_or_full_stream_is_one_sentence(command, code, sentence):
+    done = subprocess.run(
+        ["bash", "-c", f"CRADLEWATCH_CONFIG=/dev/null {sys.executable} -m monitor {command}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code
+    (line,) = [line for line in done.stderr.splitlines() if "level=info" not in line]
+    assert line.startswith(f"cradlewatch: error: {sentence}")
+
+
 # --- config ---------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Real recordings through the real models, by way of the command."""
 
 import json
+import os
 
 import pytest
 import soundfile
@@ -8,6 +9,7 @@ import soundfile
 from monitor.cli import main
 from monitor.cli.scan import recordings
 from monitor.errors import ConfigError
+from tests.access import out_of_reach
 from tests.cli.programs import Program
 
 
@@ -59,6 +61,28 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(crying, tmp_pa
     assert told.err.startswith(f"cradlewatch: error: {broken}")
     assert len(told.err.splitlines()) == 1
     assert len(lines(told.out)) == 1
+
+
+def test_a_path_that_cannot_even_be_looked_at_is_named_and_the_rest_goes_on(crying, capsys):
+    assert main(["scan", "--format", "jsonl", f"{'x' * 300}.wav", str(crying)]) == 1
+    told = capsys.readouterr()
+    assert told.err.endswith("x.wav cannot be read: File name too long.\n")
+    assert len(lines(told.out)) == 1
+
+
+def test_a_path_out_of_reach_is_left_to_its_reader(tmp_path):
+    with out_of_reach(tmp_path):
+        assert recordings([tmp_path / "a.wav"]) == [tmp_path / "a.wav"]
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl"])
+def test_a_file_name_that_is_no_utf8_costs_no_result(form, crying, tmp_path):
+    odd = tmp_path / os.fsdecode(b"nacht \xff.wav")
+    odd.symlink_to(crying)
+    with Program("scan", "--format", form, str(odd)) as program:
+        assert program.ended() == 0, program.err
+    assert r"nacht \udcff.wav" in program.out[-1]
+    assert form == "table" or json.loads(program.out[-1])["file"] == str(odd)
 
 
 def test_when_nothing_can_be_read_the_exit_code_says_so(tmp_path, capsys):

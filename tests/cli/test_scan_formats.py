@@ -28,12 +28,12 @@ THIRD = FoundEpisode(onset_s=4000.0, detected_s=4001.0, offset_s=4002.0, score=0
 
 def test_a_json_line_holds_exactly_the_promised_fields():
     assert scan_formats.jsonl("nacht ü.wav", [FIRST, SECOND, THIRD]) == (
-        '{"file": "nacht ü.wav", "onset_s": 1.5, "detected_s": 2.16, "offset_s": 9.36, "score": 0.9123, '
-        '"cause": {"answer": "hungry", "probabilities": {"belly_pain": 0.1, "burping": 0.05, '
-        '"discomfort": 0.05, "hungry": 0.7123, "tired": 0.0877}}}\n'
-        '{"file": "nacht ü.wav", "onset_s": 3700.0, "detected_s": 3701.04, "offset_s": 3705.25, '
+        '{"file": "nacht \\u00fc.wav", "onset_s": 1.5, "detected_s": 2.16, "offset_s": 9.36, '
+        '"score": 0.9123, "cause": {"answer": "hungry", "probabilities": {"belly_pain": 0.1, '
+        '"burping": 0.05, "discomfort": 0.05, "hungry": 0.7123, "tired": 0.0877}}}\n'
+        '{"file": "nacht \\u00fc.wav", "onset_s": 3700.0, "detected_s": 3701.04, "offset_s": 3705.25, '
         '"score": 0.7, "cause": "unsure"}\n'
-        '{"file": "nacht ü.wav", "onset_s": 4000.0, "detected_s": 4001.0, "offset_s": 4002.0, '
+        '{"file": "nacht \\u00fc.wav", "onset_s": 4000.0, "detected_s": 4001.0, "offset_s": 4002.0, '
         '"score": 0.7, "cause": "unsure"}\n'
     )
 
@@ -83,12 +83,36 @@ def test_labels_of_several_recordings_without_a_folder_are_refused(tmp_path):
         pass
 
 
-def test_two_tracks_of_one_name_are_refused(tmp_path):
+def test_two_tracks_of_one_name_are_refused_before_the_work(tmp_path):
     files = [tmp_path / "x" / "a.wav", tmp_path / "y" / "a.wav"]
-    with results_writer("labels", tmp_path, files) as write:
-        write(Scanned(files[0]))
-        with pytest.raises(ConfigError, match="would both become"):
-            write(Scanned(files[1]))
+    with (
+        pytest.raises(ConfigError, match="would both become"),
+        results_writer("labels", tmp_path, files),
+    ):
+        pytest.fail("it was begun")
+
+
+def test_a_label_track_that_exists_is_not_overwritten(tmp_path):
+    track = tmp_path / "b.txt"
+    track.write_text("my own")
+    with (
+        pytest.raises(ConfigError, match=r"b\.txt exists already .* another folder"),
+        results_writer("labels", tmp_path, [tmp_path / "a.wav", tmp_path / "b.wav"]),
+    ):
+        pytest.fail("it was begun")
+    assert track.read_text() == "my own"
+    track.unlink()
+    with results_writer("labels", tmp_path, [tmp_path / "a.wav", tmp_path / "b.wav"]) as write:
+        track.write_text("made meanwhile")
+        with pytest.raises(ConfigError, match="File exists"):
+            write(Scanned(tmp_path / "b.wav", (FIRST,)))
+    assert track.read_text() == "made meanwhile"
+
+
+def test_one_recording_may_go_into_a_folder_too(tmp_path):
+    with results_writer("labels", tmp_path, [tmp_path / "a.wav"]) as write:
+        write(Scanned(tmp_path / "a.wav", (FIRST,)))
+    assert (tmp_path / "a.txt").read_text() == scan_formats.labels([FIRST])
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from monitor.config import Flag, load_config
 from monitor.errors import ConfigError
+from tests.access import out_of_reach
 
 
 def write(folder: Path, text: str) -> Path:
@@ -45,6 +46,15 @@ def test_the_variable_names_the_file_and_the_default_path_counts_only_if_it_exis
     assert by_variable.config.log.level == by_default.config.log.level == "debug"
     assert without.config.log.level == "info"
     assert without.path is None
+
+
+def test_a_default_path_out_of_reach_is_a_warning_and_a_named_one_is_a_mistake(tmp_path, caplog):
+    path = write(tmp_path, "[log]\nlevel = 'debug'\n")
+    with out_of_reach(tmp_path):
+        assert load_config(environ={}, default_path=path).path is None
+        (named,) = problems(path)
+    assert caplog.messages == [f"{path} is out of reach and does not count: Permission denied"]
+    assert named.startswith(f"The configuration file {path} cannot be read: Permission denied.")
 
 
 def test_an_empty_variable_means_not_set(tmp_path):
@@ -238,6 +248,17 @@ def test_a_systemd_credential_goes_before_a_file_beside_the_configuration(tmp_pa
     assert loaded.config.mqtt.password is not None
     assert loaded.config.mqtt.password.get_secret_value() == "from systemd"
     assert loaded.origins["mqtt.password"] == f"file {credentials / 'secret'}"
+
+
+def test_a_systemd_credential_out_of_reach_is_named(tmp_path):
+    environ = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "CRADLEWATCH_MQTT__USERNAME": "m",
+        "CRADLEWATCH_MQTT__PASSWORD_FILE": "secret",
+    }
+    with out_of_reach(tmp_path):
+        (line,) = problems(environ=environ)
+    assert f"cannot be read as {tmp_path / 'secret'}: Permission denied." in line
 
 
 def test_the_environments_password_wins_over_the_file(tmp_path):
