@@ -60,7 +60,7 @@ STEP := $(BIN)/python -m models.training
 # From data to released artefacts. Needs CRADLEWATCH_DATA and CRADLEWATCH_PRETRAINED, see models/README.md.
 train: $(VENV)/.train $(RUNS)/nights/val/nights.json
 	$(STEP).gate --recipe models/recipes/gate.toml --out $(RUNS)/gate
-	$(STEP).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --false-alarms 0.2 --out $(RUNS)/gate/decision.json
+	$(STEP).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --out $(RUNS)/gate/decision.json
 	$(STEP).release gate --run $(RUNS)/gate
 	$(STEP).cause --recipe models/recipes/cause.toml --out $(RUNS)/cause
 	$(STEP).release cause --run $(RUNS)/cause
