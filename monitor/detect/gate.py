@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Final
 
 import numpy as np
@@ -56,7 +57,7 @@ class ScoreSmoother:
     STEP_S: Final = 0.08
 
     def __init__(self, smoothing_s: float) -> None:
-        self._keep = float(np.exp(-self.STEP_S / smoothing_s)) if smoothing_s > 0.0 else 0.0
+        self._keep = exp(-self.STEP_S / smoothing_s) if smoothing_s > 0.0 else 0.0
         self._score = 0.0
 
     def reset(self) -> None:
@@ -72,4 +73,4 @@ class ScoreSmoother:
 
 def _sigmoid(logit: float) -> float:
     # exp of a large positive argument overflows; clipping at 40 changes nothing that a float shows.
-    return float(1.0 / (1.0 + np.exp(-min(max(logit, -40.0), 40.0))))
+    return 1.0 / (1.0 + exp(-min(max(logit, -40.0), 40.0)))
