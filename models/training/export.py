@@ -43,7 +43,8 @@ class GateStep(nn.Module):
 
 def export_gate(net: GateNet, path: Path) -> None:
     """Write the gate as ONNX with inputs ``frames, state`` and outputs ``logits, next_state``."""
-    step = GateStep(net.eval())
+    # eval() on the wrapper: the exporter gives a net back in the mode that it found.
+    step = GateStep(net).eval()
     frames = torch.zeros(1, STEM_CONTEXT + HOP_FRAMES, N_MELS)
     state = torch.zeros(1, net.width, sum(REACHES))
     names = {"input_names": ["frames", "state"], "output_names": ["logits", "next_state"]}
