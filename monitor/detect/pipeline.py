@@ -216,8 +216,6 @@ class Pipeline:
                 outputs.append(event)
             else:
                 outputs.append(replace(event, cause=self._cause()))
-            if isinstance(event, EpisodeEnded) and self._segments is not None:
-                self._segments.end()
         return outputs
 
     def _cause(self) -> CauseEstimate | None:
@@ -233,7 +231,6 @@ class _SegmentCollector:
     def __init__(self, classifier: CauseClassifier) -> None:
         self._classifier = classifier
         self._frames: deque[NDArray[np.float32]] = deque(maxlen=SEGMENT_FRAMES // HOP_FRAMES)
-        self._open = False
         self._fresh = 0
         self._posteriors: list[NDArray[np.float64]] = []
 
@@ -249,14 +246,13 @@ class _SegmentCollector:
 
     def begin(self) -> None:
         """An episode starts: its first segment takes the pre-roll along."""
-        self._open = True
         self._posteriors = []
         self._fresh = min(len(self._frames), PRE_ROLL_HOPS)
 
     def collect(self) -> None:
-        """Classify the newest segment if it is full."""
+        """Classify the newest segment of an open episode if it is full."""
         full = SEGMENT_FRAMES // HOP_FRAMES
-        if self._open and self._fresh >= full and len(self._frames) == full:
+        if self._fresh >= full and len(self._frames) == full:
             self._fresh = 0
             if len(self._posteriors) < MAX_SEGMENTS:
                 self._posteriors.append(self._classifier.log_posterior(np.concatenate(self._frames)))
@@ -264,7 +260,3 @@ class _SegmentCollector:
     def estimate(self) -> CauseEstimate | None:
         """The answer so far; None before the first full segment."""
         return self._classifier.estimate(self._posteriors) if self._posteriors else None
-
-    def end(self) -> None:
-        """The episode is over."""
-        self._open = False

@@ -27,7 +27,7 @@ from monitor.types import (
 )
 from tests.signals import full_scale_square, noise, silence
 
-NURSERY = Path("monitor/demo/nursery.flac")
+NURSERY = Path(__file__).parents[2] / "monitor" / "demo" / "nursery.flac"
 
 
 @pytest.fixture(scope="module")
