@@ -95,6 +95,8 @@ def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path
     source = run / f"{kind}.int8.onnx"
     model = folder / "model.int8.onnx"
     shutil.copyfile(source, model)
+    # The gate runs all night, so it ships in float too, for processors on which that is faster.
+    floating = {"float": _float_form(run, folder)} if kind == "gate" else {}
     golden = golden_outputs(kind, run)
     difference = check_quantization(kind, golden)
     np.savez_compressed(folder / artifacts.GOLDEN, **golden)
@@ -104,6 +106,7 @@ def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path
         "kind": kind,
         "file": model.name,
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        **floating,
         "front_end": fingerprint(),
         "labels": ["cry"] if kind == "gate" else LABELS,
         "decision": json.loads((run / "decision.json").read_text()),
@@ -120,6 +123,13 @@ def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path
     (folder / artifacts.MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     (folder / "MODEL_CARD.md").write_text(card(kind, manifest, data))
     return folder
+
+
+def _float_form(run: Path, folder: Path) -> dict[str, Any]:
+    """Copy the unquantized gate beside the quantized one and describe it for the manifest."""
+    model = folder / "model.float.onnx"
+    shutil.copyfile(run / "gate.float.onnx", model)
+    return {"file": model.name, "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
 
 
 def card(kind: str, manifest: Mapping[str, Any], data: Path) -> str:
@@ -183,7 +193,9 @@ def main() -> None:
     print(f"released {folder.relative_to(REPOSITORY)}")
     if all((ARTIFACTS / kind / artifacts.MANIFEST).is_file() for kind in ("gate", "cause")):
         for result in verify_artifacts(ARTIFACTS):
-            print(f"golden {result.name}: largest difference {result.difference:.3f} in logits")
+            print(
+                f"golden {result.name} ({result.form}): largest difference {result.difference:.3f} in logits"
+            )
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _dbfs(amplitude: float) -> float:
 def check_models(config: Config) -> Outcome:
     """Run each model on the input that was released with it."""
     results = verify_artifacts(config.detect.artifacts)
-    return Outcome(ok=True, text=", ".join(f"{result.name} answers as released" for result in results))
+    return Outcome(ok=True, text=", ".join(f"{r.name} ({r.form}) answers as released" for r in results))
 
 
 def check_broker(config: Config) -> Outcome:

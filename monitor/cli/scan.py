@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -50,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments).config
     channel = config.source.channel if arguments.channel is None else arguments.channel
-    request = ScanRequest(detector_settings(config.detect), config.detect.artifacts, channel)
+    settings = detector_settings(config.detect)
+    if settings.model_form == "auto":
+        # Two scans of one recording have to agree, whatever else the machine does.
+        settings = replace(settings, model_form="int8")
+    request = ScanRequest(settings, config.detect.artifacts, channel)
     files = recordings(arguments.paths)
     unreadable = 0
     with ExitStack() as stack:

@@ -150,6 +150,9 @@ class DetectConfig(Section):
     artifacts: Path | None = _key(
         None, "Folder with other models; not set: those that came with the program.", example="/opt/models"
     )
+    model_form: Literal["auto", "int8", "float"] = _key(
+        "auto", "Arithmetic of the gate model; auto times both at the start and takes the faster."
+    )
     classify: bool = _key(True, "Estimate the likely cause of an episode after it was reported.")
 
 

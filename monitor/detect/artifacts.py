@@ -46,6 +46,15 @@ class CauseDecision(BaseModel):
     priors: dict[str, float]
 
 
+class ModelFile(BaseModel):
+    """A further file beside the model, described as the model itself is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    sha256: str
+
+
 class Manifest(BaseModel):
     """What an artefact says of itself; written by the release step, never by hand."""
 
@@ -56,6 +65,9 @@ class Manifest(BaseModel):
     kind: Literal["gate", "cause"]
     file: str
     sha256: str
+    float_form: ModelFile | None = Field(
+        None, alias="float", description="the same network unquantized; artefacts before it have none"
+    )
     front_end: str
     labels: list[str]
     decision: GateDecision | CauseDecision
@@ -76,13 +88,9 @@ class Artifact:
             raise ManifestMismatchError(
                 f"{folder} holds a {self.manifest.kind} model, not a {kind} model.", _REMEDY
             )
-        self.model = folder / self.manifest.file
-        digest = hashlib.sha256(_read(self.model)).hexdigest()
-        if digest != self.manifest.sha256:
-            raise ManifestMismatchError(
-                f"{self.model} has SHA-256 {digest[:12]}…, its manifest says {self.manifest.sha256[:12]}….",
-                _REMEDY,
-            )
+        self.model = _intact(folder / self.manifest.file, self.manifest.sha256)
+        floating = self.manifest.float_form
+        self.float_model = None if floating is None else _intact(folder / floating.file, floating.sha256)
         if self.manifest.front_end != features.fingerprint():
             raise ManifestMismatchError(
                 f"{self.manifest.name} was trained on another log-mel front end than this program computes.",
@@ -108,6 +116,15 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"model file {str(path)!r} cannot be read: {error.strerror}.", _REMEDY) from error
+
+
+def _intact(path: Path, sha256: str) -> Path:
+    digest = hashlib.sha256(_read(path)).hexdigest()
+    if digest != sha256:
+        raise ManifestMismatchError(
+            f"{path} has SHA-256 {digest[:12]}…, its manifest says {sha256[:12]}….", _REMEDY
+        )
+    return path
 
 
 def _read_manifest(path: Path) -> Manifest:

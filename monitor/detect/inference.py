@@ -45,6 +45,11 @@ class Network:
                 return tuple(int(n) for n in candidate.shape)
         raise ModelError(f"the model has no input {name!r}.", "It was made for another version.")
 
+    def blank_feed(self) -> dict[str, NDArray[np.float32]]:
+        """Zeros for every input, which take as long to compute as anything else."""
+        inputs = self._session.get_inputs()
+        return {each.name: np.zeros(self.input_shape(each.name), np.float32) for each in inputs}
+
     def run(self, feed: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """All outputs, in the order of ``outputs``."""
         result: list[NDArray[np.float32]] = self._session.run(None, feed)

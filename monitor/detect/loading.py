@@ -17,6 +17,7 @@ from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision
 from monitor.detect.classifier import CauseClassifier
 from monitor.detect.episode import EpisodeRules, EpisodeTracker
 from monitor.detect.features import LogMel
+from monitor.detect.forms import Form, load_network
 from monitor.detect.gate import GateModel, ScoreSmoother
 from monitor.detect.inference import Network
 from monitor.detect.pipeline import Pipeline
@@ -44,7 +45,7 @@ def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pip
         raise ManifestMismatchError(f"{gate.folder}: the decision rule is not a gate's.")
     return Pipeline(
         ActivityDetector(Vad(settings.vad_mode), settings.level_margin_db),
-        GateModel(Network(gate.model)),
+        GateModel(load_network(gate, settings.model_form).network),
         ScoreSmoother(decision.smoothing_s),
         EpisodeTracker(episode_rules(settings, decision)),
         load_classifier(folder) if settings.classify else None,
@@ -91,21 +92,28 @@ class GoldenResult:
     """One model's answer to its golden input: the largest difference in logits from the release."""
 
     name: str
+    form: Form
     difference: float
 
 
 def verify_artifacts(folder: Path | None = None) -> list[GoldenResult]:
-    """Run each model on the input that was released with it.
+    """Run each model, in each form that it has, on the input that was released with it.
 
     Raises ModelError when a model is missing or answers differently by more than GOLDEN_TOLERANCE.
     """
     gate = artifacts.find(folder, "gate")
     golden = _golden(gate)
-    results = [_compare(gate, gate_logits(Network(gate.model), golden["audio"]), golden["logits"])]
+    forms: dict[Form, str] = {"int8": "logits"}
+    if gate.float_model is not None:
+        forms["float"] = "float_logits"
+    results = []
+    for form, released in forms.items():
+        logits = gate_logits(load_network(gate, form).network, golden["audio"])
+        results.append(_compare(gate, form, logits, golden[released]))
     cause = artifacts.find(folder, "cause")
     golden = _golden(cause)
     logits = Network(cause.model).run({"segment": golden["segment"][None]})[0][0]
-    return [*results, _compare(cause, logits, golden["logits"])]
+    return [*results, _compare(cause, "int8", logits, golden["logits"])]
 
 
 def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -127,11 +135,14 @@ def _golden(artifact: Artifact) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _compare(artifact: Artifact, got: NDArray[np.float32], released: NDArray[np.float32]) -> GoldenResult:
+def _compare(
+    artifact: Artifact, form: Form, got: NDArray[np.float32], released: NDArray[np.float32]
+) -> GoldenResult:
     difference = float(np.abs(got - released).max())
     if not difference <= GOLDEN_TOLERANCE:
         raise ManifestMismatchError(
-            f"{artifact.manifest.name} is {difference:.2f} off on golden input (limit {GOLDEN_TOLERANCE}).",
+            f"{artifact.manifest.name} ({form}) is {difference:.2f} off on golden input"
+            f" (limit {GOLDEN_TOLERANCE}).",
             "Install Cradlewatch anew; if it stays, this processor computes wrongly: please report it.",
         )
-    return GoldenResult(artifact.manifest.name, difference)
+    return GoldenResult(artifact.manifest.name, form, difference)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+ModelForm = Literal["auto", "int8", "float"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,6 @@ class DetectorSettings:
     """Run the gate model on every hop, whatever level and VAD say."""
     classify: bool = True
     """Estimate a cause for each episode."""
+    model_form: ModelForm = "int8"
+    """The gate model's arithmetic. "auto" takes what is faster on this machine, which suits a service;
+    the default answers the same on every run."""

@@ -1,4 +1,5 @@
 import argparse
+import re
 
 from monitor import bench
 
@@ -14,4 +15,5 @@ def test_prints_every_stage_the_models_and_the_memory(capsys):
     for audio in ("quiet room", "continuous activity", "nursery.flac"):
         assert f"\nwhole pipeline, {audio}" in printed
     assert "\ntogether" in printed
+    assert re.search(r"gate model: (int8|float) was chosen: a run takes \d+\.\d+ ms in int8, ", printed)
     assert "MiB" in printed

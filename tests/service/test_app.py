@@ -65,11 +65,15 @@ def test_the_first_health_message_says_that_all_is_well():
 
 def test_thresholds_reach_the_detector_and_the_folder_does_not():
     settings = detector_settings(DetectConfig(onset_threshold=0.6, vad_mode=3, artifacts=Path("x")))
-    assert settings == DetectorSettings(onset_threshold=0.6, vad_mode=3)
+    assert (settings.onset_threshold, settings.vad_mode) == (0.6, 3)
 
 
 def test_defaults_of_configuration_and_detector_agree():
-    assert detector_settings(DetectConfig()) == DetectorSettings()
+    assert detector_settings(DetectConfig(model_form="int8")) == DetectorSettings()
+
+
+def test_a_service_chooses_the_form_of_its_model_itself():
+    assert detector_settings(DetectConfig()).model_form == "auto"
 
 
 def test_without_a_broker_there_is_no_mqtt():
