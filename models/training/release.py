@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from models.training import corpus, export
+from models.training import corpus, quantize
 from models.training.cause import LABELS
 from monitor.detect import artifacts
 from monitor.detect.activity import HOP
@@ -111,7 +111,7 @@ def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path
         "labels": ["cry"] if kind == "gate" else LABELS,
         "decision": json.loads((run / "decision.json").read_text()),
         "bytes": model.stat().st_size,
-        "parameters": export.parameters_of(run / f"{kind}.float.onnx"),
+        "parameters": quantize.parameters_of(run / f"{kind}.float.onnx"),
         "int8_minus_float": round(difference, 5),
         "recipe": recipe.read_text(),
         "data_sha256": corpus.manifest_hash(data),
