@@ -86,6 +86,15 @@ def student_loss(
     return loss
 
 
+def load_gate(path: Path) -> GateNet:
+    """A trained gate, in eval mode, from what :func:`train` saved."""
+    saved = torch.load(path, weights_only=True)
+    shape = saved["shape"]
+    net = GateNet(tuple(shape["channels"]), shape["width"], n_classes=1 + shape["hints"])
+    net.load_state_dict(saved["state"])
+    return net.eval()
+
+
 @torch.no_grad()
 def logits_of(net: GateNet, features: NDArray[np.float16]) -> NDArray[np.float32]:
     """Cry logits of every step, (n, STEPS)."""
@@ -112,10 +121,10 @@ class Preparation:
         self._cache = cache
         self._jobs = jobs
 
-    def material(self, split: corpus.Split, *, n: int, seed: int) -> Material:
-        """Scenes of one split; those of train keep to licences that allow a release."""
+    def folder(self, split: corpus.Split, *, n: int, seed: int) -> Path:
+        """Where scenes of one split are, made if need be; those of train keep to licences for a release."""
         folder = self._cache / f"scenes-{split}-{n}-{seed}"
-        scene_set = scenes.build(
+        scenes.build(
             folder,
             self._data,
             self._cache,
@@ -125,11 +134,22 @@ class Preparation:
             only_train_ok=split == "train",
             jobs=self._jobs,
         )
+        return folder
+
+    def features(self, split: corpus.Split, *, n: int, seed: int) -> NDArray[np.float16]:
+        """Log-mel of the scenes, (n, 500, N_MELS)."""
+        folder = self.folder(split, n=n, seed=seed)
+        return kept(
+            folder / f"features-{fingerprint()[:12]}.npy",
+            lambda: np.stack([log_mel(audio).astype(np.float16) for audio in scenes.load(folder).audio]),
+        )
+
+    def material(self, split: corpus.Split, *, n: int, seed: int) -> Material:
+        """What the gate's training takes of the scenes of one split."""
+        folder = self.folder(split, n=n, seed=seed)
+        scene_set = scenes.load(folder)
         return Material(
-            features=kept(
-                folder / f"features-{fingerprint()[:12]}.npy",
-                lambda: np.stack([log_mel(audio).astype(np.float16) for audio in scene_set.audio]),
-            ),
+            features=self.features(split, n=n, seed=seed),
             columns=kept(folder / "columns.npy", lambda: teach.columns_of(self._pretrained, scene_set.audio)),
             label=np.array(scene_set.label),
             weight=np.array(scene_set.weight),

@@ -1,8 +1,9 @@
 """Choose the gate's decision rule on validation nights.
 
-    python -m models.training.tune --gate runs/gate/gate.int8.onnx --nights nights/val --out decision.json
+    python -m models.training.tune --gate runs/gate/gate.int8.onnx --verifier runs/verifier/verifier.int8.onnx
+        --nights nights/val --out decision.json
 
-Logits are computed once; smoothing, thresholds and N-of-M are then searched with the runtime's own state
+Logits are computed once; suspicion, threshold and N-of-M are then searched with the runtime's own state
 machine: within ``--false-alarms`` an hour the highest recall, and at equal recall the shortest delay.
 """
 
@@ -28,15 +29,17 @@ from monitor.detect.episode import EpisodeTracker, Hop
 from monitor.detect.gate import ScoreSmoother
 from monitor.detect.inference import Network
 from monitor.detect.loading import episode_rules, gate_logits
+from monitor.detect.segment_mel import SEGMENT_SAMPLES
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
+from monitor.detect.verifier import Verifier
 from monitor.types import Dbfs, EpisodeEnded, SampleIndex, seconds
 
-SMOOTHINGS_S = (0.0, 0.15, 0.3, 0.5)
-HITS = ((1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (4, 6))
-ONSETS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98)
-OFFSET_SHARE = 0.5
-"""Offset over onset threshold."""
+SUSPICIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
+HITS = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4), (3, 5), (4, 6), (3, 8), (5, 8))
+ONSETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99)
+OFFSET = 0.4
+"""Of the gate's score: an open episode is the gate's to follow."""
 NEAR = 0.02
 """Recalls this close are one: less than two bouts of a night set."""
 HANG_OVER_S = 5.0
@@ -45,9 +48,13 @@ COOL_DOWN_S = 2.0
 
 @dataclass(frozen=True)
 class Hour:
-    """One hour's ``logits`` float32 (n_hops, 3), the awake hops, its bouts, which of them are clear."""
+    """One hour: the gate's score of each hop, the verifier's probability (nan where it is never asked).
 
-    logits: NDArray[np.float32]
+    Then the awake hops, the bouts, and which of these are clear.
+    """
+
+    scores: NDArray[np.float64]
+    verdicts: NDArray[np.float64]
     awake: NDArray[np.bool_]
     bouts: Sequence[Bout]
     clear: Sequence[bool]
@@ -64,36 +71,51 @@ class Outcome:
     delay_p95_s: float
 
 
-def hear(path: Path, *, gate: Path) -> Hour:
-    """Logits and activity of one hour. The gate hears all of it; sleeping hops are masked afterwards."""
+def hear(path: Path, *, gate: Path, verifier: Path) -> Hour:
+    """Scores and activity of one hour. The gate hears all of it; sleeping hops are masked afterwards."""
     audio = soundfile.read(path, dtype="int16")[0]
     audio = audio[: len(audio) // HOP * HOP]
     stage = ActivityDetector(Vad(DetectorSettings().vad_mode), DetectorSettings().level_margin_db)
-    awake = [stage.process(audio[k : k + HOP]).active for k in range(0, len(audio), HOP)]
+    awake = np.array([stage.process(audio[k : k + HOP]).active for k in range(0, len(audio), HOP)])
+    smoother = ScoreSmoother(0.0)
+    logits = gate_logits(Network(gate), audio).reshape(-1, 3)
+    scores = np.array([smoother.process(own) for own in logits])
     events = (json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines())
     truth = [e for e in events if e["type"] == "bout"]
     return Hour(
-        gate_logits(Network(gate), audio).reshape(-1, 3),
-        np.array(awake),
+        scores,
+        verdicts(Verifier(Network(verifier)), audio, awake & (scores >= min(SUSPICIONS))),
+        awake,
         [Bout(e["onset_s"], e["offset_s"]) for e in truth],
         [not e["doubtful"] for e in truth],
     )
 
 
-def smoothed(hour: Hour, smoothing_s: float) -> list[float]:
-    """The score behind every hop, as if the gate had heard them all."""
-    smoother = ScoreSmoother(smoothing_s)
-    return [smoother.process(logits) for logits in hour.logits]
+def verdicts(verifier: Verifier, audio: NDArray[np.int16], asked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The verifier's probability for the segment that ends with each hop that is ``asked``, else nan."""
+    answers = np.full(len(asked), np.nan)
+    padded = np.concatenate([np.zeros(SEGMENT_SAMPLES, np.int16), audio])
+    for hop in np.flatnonzero(asked):
+        stop = SEGMENT_SAMPLES + (int(hop) + 1) * HOP
+        answers[hop] = verifier.judge(padded[stop - SEGMENT_SAMPLES : stop]).probability
+    return answers
 
 
-def episodes(hour: Hour, scores: Sequence[float], decision: GateDecision) -> list[Episode]:
+def episodes(hour: Hour, decision: GateDecision) -> list[Episode]:
     """What the runtime's state machine makes of an hour's scores."""
     tracker = EpisodeTracker(episode_rules(DetectorSettings(), decision))
     events = []
-    for k, (score, awake) in enumerate(zip(scores, hour.awake, strict=True)):
-        heard = score if awake or tracker.crying else 0.0
+    for k, (score, verdict, awake) in enumerate(
+        zip(hour.scores.tolist(), hour.verdicts.tolist(), hour.awake.tolist(), strict=True)
+    ):
+        if tracker.crying:
+            heard = score
+        elif not awake:
+            heard = 0.0
+        else:
+            heard = score if score < decision.suspect_threshold else verdict
         events += tracker.process(Hop(SampleIndex(k * HOP), SampleIndex((k + 1) * HOP), heard, Dbfs(0.0)))
-    events += tracker.finish(SampleIndex(len(scores) * HOP))
+    events += tracker.finish(SampleIndex(len(hour.scores) * HOP))
     return [
         Episode(seconds(e.onset), seconds(e.detected), seconds(e.offset))
         for e in events
@@ -101,20 +123,16 @@ def episodes(hour: Hour, scores: Sequence[float], decision: GateDecision) -> lis
     ]
 
 
-def outcomes_of(smoothing_s: float, hours: Sequence[Hour]) -> list[Outcome]:
-    """Score all rules with one smoothing."""
-    scores = [smoothed(hour, smoothing_s) for hour in hours]
-    return [outcome(decision, hours, scores) for decision in candidates(smoothing_s)]
+def outcomes_of(suspicion: float, hours: Sequence[Hour]) -> list[Outcome]:
+    """Score all rules with one threshold of suspicion."""
+    return [outcome(decision, hours) for decision in candidates(suspicion)]
 
 
-def outcome(decision: GateDecision, hours: Sequence[Hour], scores: Sequence[Sequence[float]]) -> Outcome:
+def outcome(decision: GateDecision, hours: Sequence[Hour]) -> Outcome:
     """Score one rule."""
-    matchings = [
-        match_episodes(hour.bouts, episodes(hour, own, decision))
-        for hour, own in zip(hours, scores, strict=True)
-    ]
+    matchings = [match_episodes(hour.bouts, episodes(hour, decision)) for hour in hours]
     sure = [(m, k) for m, hour in zip(matchings, hours, strict=True) for k, c in enumerate(hour.clear) if c]
-    length_h = sum(len(hour.logits) for hour in hours) * HOP / 16_000 / 3600
+    length_h = sum(len(hour.scores) for hour in hours) * HOP / 16_000 / 3600
     return Outcome(
         decision,
         recall=float(np.mean([m.found[k] for m, k in sure])),
@@ -124,17 +142,18 @@ def outcome(decision: GateDecision, hours: Sequence[Hour], scores: Sequence[Sequ
     )
 
 
-def candidates(smoothing: float) -> Iterator[GateDecision]:
-    """The rules to try with one smoothing."""
+def candidates(suspicion: float) -> Iterator[GateDecision]:
+    """The rules to try with one threshold of suspicion."""
     for (hits, window), onset in itertools.product(HITS, ONSETS):
         yield GateDecision(
             onset_threshold=onset,
-            offset_threshold=round(onset * OFFSET_SHARE, 4),
+            offset_threshold=OFFSET,
             onset_hits=hits,
             onset_window_hops=window,
             hang_over_s=HANG_OVER_S,
             cool_down_s=COOL_DOWN_S,
-            smoothing_s=smoothing,
+            smoothing_s=0.0,
+            suspect_threshold=suspicion,
         )
 
 
@@ -154,15 +173,16 @@ def best(outcomes: Sequence[Outcome], limit: float) -> Outcome:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.tune", description=__doc__)
     parser.add_argument("--gate", type=Path, required=True)
+    parser.add_argument("--verifier", type=Path, required=True)
     parser.add_argument("--nights", type=Path, nargs="+", required=True)
-    parser.add_argument("--false-alarms", type=float, default=0.2, help="at most so many an hour")
+    parser.add_argument("--false-alarms", type=float, default=0.1, help="at most so many an hour")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     paths = sorted(path for folder in options.nights for path in folder.glob("hour-*.flac"))
     with ProcessPoolExecutor(options.jobs) as workers:
-        hours = list(workers.map(partial(hear, gate=options.gate), paths))
-        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), SMOOTHINGS_S)))
+        hours = list(workers.map(partial(hear, gate=options.gate, verifier=options.verifier), paths))
+        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), SUSPICIONS)))
     chosen = best(outcomes, options.false_alarms)
     for o in _frontier(outcomes):
         print(_line(o))
@@ -183,8 +203,8 @@ def _line(o: Outcome) -> str:
     d = o.decision
     return (
         f"recall {o.recall:.3f}  false alarms {o.false_alarms_per_hour:.2f}/h  delay {o.delay_p50_s:.2f} s"
-        f" (p95 {o.delay_p95_s:.2f})  smoothing {d.smoothing_s}  {d.onset_hits} of {d.onset_window_hops}"
-        f" at {d.onset_threshold}"
+        f" (p95 {o.delay_p95_s:.2f})  suspicion {d.suspect_threshold}"
+        f"  {d.onset_hits} of {d.onset_window_hops} at {d.onset_threshold}"
     )
 
 

@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from monitor.detect import features
+from monitor.detect import features, segment_mel
 from monitor.errors import ManifestMismatchError, ModelError
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+Kind = Literal["gate", "verifier", "cause"]
 _REMEDY = "Install Cradlewatch anew, or point detect.artifacts at a complete folder."
 
 
@@ -29,6 +30,20 @@ class GateDecision(BaseModel):
     hang_over_s: float = Field(ge=0)
     cool_down_s: float = Field(ge=0)
     smoothing_s: float = Field(ge=0, description="time constant of the score's exponential average")
+    suspect_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="gate score from which the verifier is asked, whose answer is then the score; null: never",
+    )
+
+
+class VerifierDecision(BaseModel):
+    """How the verifier's logit becomes a probability."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(gt=0, description="the logit is divided by it")
 
 
 class CauseDecision(BaseModel):
@@ -62,7 +77,7 @@ class Manifest(BaseModel):
 
     schema_version: Literal[1] = Field(alias="schema")
     name: str
-    kind: Literal["gate", "cause"]
+    kind: Kind
     file: str
     sha256: str
     float_form: ModelFile | None = Field(
@@ -70,13 +85,13 @@ class Manifest(BaseModel):
     )
     front_end: str
     labels: list[str]
-    decision: GateDecision | CauseDecision
+    decision: GateDecision | CauseDecision | VerifierDecision
 
 
 class Artifact:
     """A folder with a model that fits this program."""
 
-    def __init__(self, folder: Path, kind: Literal["gate", "cause"]) -> None:
+    def __init__(self, folder: Path, kind: Kind) -> None:
         """Read the manifest and check the file against it.
 
         Raises ModelError when something is missing or unreadable, ManifestMismatchError when it does
@@ -91,11 +106,15 @@ class Artifact:
         self.model = _intact(folder / self.manifest.file, self.manifest.sha256)
         floating = self.manifest.float_form
         self.float_model = None if floating is None else _intact(folder / floating.file, floating.sha256)
-        if self.manifest.front_end != features.fingerprint():
+        if self.manifest.front_end != _front_end(kind):
             raise ManifestMismatchError(
                 f"{self.manifest.name} was trained on another log-mel front end than this program computes.",
                 _REMEDY,
             )
+
+
+def _front_end(kind: Kind) -> str:
+    return segment_mel.fingerprint() if kind == "verifier" else features.fingerprint()
 
 
 def default_folder() -> Path:
@@ -105,7 +124,7 @@ def default_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "models" / "artifacts"
 
 
-def find(folder: Path | None, kind: Literal["gate", "cause"]) -> Artifact:
+def find(folder: Path | None, kind: Kind) -> Artifact:
     """The model of one kind in a folder of artefacts. Raises ModelError."""
     root = default_folder() if folder is None else folder
     return Artifact(root / kind, kind)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from monitor.detect import artifacts
 from monitor.detect.activity import HOP, ActivityDetector
-from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision
+from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision, VerifierDecision
 from monitor.detect.classifier import CauseClassifier
 from monitor.detect.episode import EpisodeRules, EpisodeTracker
 from monitor.detect.features import LogMel
@@ -23,6 +23,7 @@ from monitor.detect.inference import Network
 from monitor.detect.pipeline import Pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
+from monitor.detect.verifier import Verifier
 from monitor.errors import ConfigError, ManifestMismatchError, ModelError
 from monitor.types import samples
 
@@ -43,14 +44,33 @@ def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pip
     decision = gate.manifest.decision
     if not isinstance(decision, GateDecision):
         raise ManifestMismatchError(f"{gate.folder}: the decision rule is not a gate's.")
+    rules, suspicion = episode_rules(settings, decision), decision.suspect_threshold
     return Pipeline(
         ActivityDetector(Vad(settings.vad_mode), settings.level_margin_db),
         GateModel(load_network(gate, settings.model_form).network),
         ScoreSmoother(decision.smoothing_s),
-        EpisodeTracker(episode_rules(settings, decision)),
+        EpisodeTracker(rules),
         load_classifier(folder) if settings.classify else None,
+        None if suspicion is None else load_verifier(settings, folder),
+        # A user's onset below the released suspicion takes it along.
+        suspect_threshold=rules.onset if suspicion is None else min(suspicion, rules.onset),
         always_awake=settings.always_awake,
     )
+
+
+def has_verifier(folder: Path | None = None) -> bool:
+    """Whether the gate of ``folder`` was released with a verifier behind it. Raises ModelError."""
+    decision = artifacts.find(folder, "gate").manifest.decision
+    return isinstance(decision, GateDecision) and decision.suspect_threshold is not None
+
+
+def load_verifier(settings: DetectorSettings, folder: Path | None = None) -> Verifier:
+    """The verifier of ``folder``. Raises ModelError."""
+    artifact = artifacts.find(folder, "verifier")
+    decision = artifact.manifest.decision
+    if not isinstance(decision, VerifierDecision):
+        raise ManifestMismatchError(f"{artifact.folder}: the decision rule is not a verifier's.")
+    return Verifier(load_network(artifact, settings.model_form).network, decision.temperature)
 
 
 def load_classifier(folder: Path | None = None) -> CauseClassifier:
@@ -103,17 +123,34 @@ def verify_artifacts(folder: Path | None = None) -> list[GoldenResult]:
     """
     gate = artifacts.find(folder, "gate")
     golden = _golden(gate)
-    forms: dict[Form, str] = {"int8": "logits"}
-    if gate.float_model is not None:
-        forms["float"] = "float_logits"
     results = []
-    for form, released in forms.items():
+    for form, released in _forms(gate).items():
         logits = gate_logits(load_network(gate, form).network, golden["audio"])
         results.append(_compare(gate, form, logits, golden[released]))
+    results += _verifier_results(folder)
     cause = artifacts.find(folder, "cause")
     golden = _golden(cause)
     logits = Network(cause.model).run({"segment": golden["segment"][None]})[0][0]
     return [*results, _compare(cause, "int8", logits, golden["logits"])]
+
+
+def _forms(artifact: Artifact) -> dict[Form, str]:
+    """Each form that an artefact has, and the name of its released answers."""
+    forms: dict[Form, str] = {"int8": "logits"}
+    return forms if artifact.float_model is None else forms | {"float": "float_logits"}
+
+
+def _verifier_results(folder: Path | None) -> list[GoldenResult]:
+    if not has_verifier(folder):
+        return []
+    artifact = artifacts.find(folder, "verifier")
+    golden = _golden(artifact)
+    results = []
+    for form, released in _forms(artifact).items():
+        verifier = Verifier(load_network(artifact, form).network)
+        logits = np.array([verifier.judge(segment).logit for segment in golden["segments"]], np.float32)
+        results.append(_compare(artifact, form, logits, golden[released]))
+    return results
 
 
 def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float32]:

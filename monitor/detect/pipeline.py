@@ -7,7 +7,8 @@ For each hop of 240 ms:
 1. the cheap activity stage decides whether the gate model hears the hop at all;
 2. when it wakes, the gate model is first brought up to date with the second before;
 3. log-mel frames, gate logits, smoothed score;
-4. the episode state machine; a cause is looked for only in hops after the one that raised the episode.
+4. where the gate suspects a cry and no episode is open, the verifier's probability takes the score's place;
+5. the episode state machine; a cause is looked for only in hops after the one that raised the episode.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from monitor.detect.classifier import SEGMENT_FRAMES, CauseClassifier
 from monitor.detect.episode import EpisodeTracker, Hop
 from monitor.detect.features import OVERLAP, LogMel
 from monitor.detect.gate import HOP_FRAMES, GateModel, ScoreSmoother
+from monitor.detect.segment_mel import SEGMENT_SAMPLES
+from monitor.detect.verifier import Verifier
 from monitor.types import (
     Block,
     CauseEstimate,
@@ -40,6 +43,8 @@ from monitor.types import (
 PRE_ROLL_HOPS: Final = 4
 """Hops before a waking that the gate model hears first, 0.96 s."""
 
+SEGMENT_HOPS: Final = SEGMENT_SAMPLES // HOP
+
 MAX_SEGMENTS: Final = 10
 """Segments of one episode that are classified: a minute of crying tells what it tells."""
 
@@ -52,6 +57,7 @@ class PipelineStats:
     awake_hops: int = 0
     wakings: int = 0
     vad_calls: int = 0
+    verified_hops: int = 0
     gaps: int = 0
     episodes: int = 0
 
@@ -66,19 +72,24 @@ class Pipeline:
         smoother: ScoreSmoother,
         tracker: EpisodeTracker,
         classifier: CauseClassifier | None,
+        verifier: Verifier | None = None,
         *,
+        suspect_threshold: float = 1.0,
         always_awake: bool = False,
     ) -> None:
+        """``suspect_threshold``: the gate's score from which ``verifier`` is asked; without one, never."""
         self._activity = activity
         self._gate = gate
         self._smoother = smoother
         self._tracker = tracker
+        self._verifier = verifier
+        self._suspect_threshold = suspect_threshold
         self._always_awake = always_awake
         self._log_mel = LogMel()
         self._segments = None if classifier is None else _SegmentCollector(classifier)
         self._pending = np.empty(0, np.int16)
         self._position = SampleIndex(0)
-        self._recent: deque[NDArray[np.int16]] = deque(maxlen=PRE_ROLL_HOPS + 1)
+        self._recent: deque[NDArray[np.int16]] = deque(maxlen=SEGMENT_HOPS)
         self._awake = False
         self._stats = PipelineStats()
 
@@ -155,6 +166,8 @@ class Pipeline:
         awake = activity.active or self._always_awake or self._tracker.crying
         score = self._listen(samples) if awake else None
         self._recent.append(samples)
+        if score is not None:
+            score = self._verified(score)
         self._awake = awake
         self._stats.hops += 1
         self._stats.awake_hops += awake
@@ -176,14 +189,28 @@ class Pipeline:
         self._stats.wakings += 1
         self._gate.reset()
         self._smoother.reset()
-        hops = list(self._recent)
-        # With a full memory the oldest hop serves only as the past of the first window.
+        hops = list(self._recent)[-PRE_ROLL_HOPS - 1 :]
+        # With enough memory the oldest hop serves only as the past of the first window.
         before = hops.pop(0)[-OVERLAP:] if len(hops) > PRE_ROLL_HOPS else None
         self._log_mel.reset(before)
         if self._segments is not None:
             self._segments.forget()
         for hop in hops:
             self._score(hop)
+
+    def _verified(self, score: float) -> float:
+        """The gate's score, or behind a suspicion the verifier's probability.
+
+        An open episode goes on for as long as the gate hears crying: its start was verified, and a sob
+        between two cries must not end it. A stream shorter than a segment is heard behind silence.
+        """
+        if self._verifier is None or score < self._suspect_threshold or self._tracker.crying:
+            return score
+        self._stats.verified_hops += 1
+        segment = np.zeros(SEGMENT_SAMPLES, np.int16)
+        recent = np.concatenate(self._recent)
+        segment[SEGMENT_SAMPLES - len(recent) :] = recent
+        return self._verifier.judge(segment).probability
 
     def _score(self, samples: NDArray[np.int16]) -> float:
         frames = self._log_mel.process(samples)
