@@ -1,6 +1,6 @@
 """Train the verifier: segments that the gate suspects, mn04 fine-tuned on them, float and int8 ONNX.
 
-python -m models.training.verifier --recipe models/recipes/verifier.toml --gate runs/gate --out runs/verifier
+Usage: ``python -m models.training.verifier --recipe models/recipes/verifier.toml --gate runs/gate --out DIR``.
 """
 
 from __future__ import annotations

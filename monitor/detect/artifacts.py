@@ -34,7 +34,7 @@ class GateDecision(BaseModel):
         None,
         ge=0,
         le=1,
-        description="gate score from which the verifier is asked, whose answer is then the score; null: never",
+        description="gate score from which the verifier is asked, whose answer becomes the score; null: never",
     )
 
 
