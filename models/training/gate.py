@@ -116,23 +116,23 @@ class Preparation:
     """Makes sets of scenes and what the nets need of them; all of it is kept in ``cache``."""
 
     def __init__(self, data: Path, pretrained: Path, cache: Path, jobs: int) -> None:
-        self._data = data
-        self._pretrained = pretrained
-        self._cache = cache
-        self._jobs = jobs
+        self.data = data
+        self.pretrained = pretrained
+        self.cache = cache
+        self.jobs = jobs
 
     def folder(self, split: corpus.Split, *, n: int, seed: int) -> Path:
         """Where scenes of one split are, made if need be; those of train keep to licences for a release."""
-        folder = self._cache / f"scenes-{split}-{n}-{seed}"
+        folder = self.cache / f"scenes-{split}-{n}-{seed}"
         scenes.build(
             folder,
-            self._data,
-            self._cache,
+            self.data,
+            self.cache,
             split,
             n=n,
             seed=seed,
             only_train_ok=split == "train",
-            jobs=self._jobs,
+            jobs=self.jobs,
         )
         return folder
 
@@ -150,7 +150,7 @@ class Preparation:
         scene_set = scenes.load(folder)
         return Material(
             features=self.features(split, n=n, seed=seed),
-            columns=kept(folder / "columns.npy", lambda: teach.columns_of(self._pretrained, scene_set.audio)),
+            columns=kept(folder / "columns.npy", lambda: teach.columns_of(self.pretrained, scene_set.audio)),
             label=np.array(scene_set.label),
             weight=np.array(scene_set.weight),
         )
@@ -187,27 +187,36 @@ def train(recipe: dict[str, Any], material: dict[str, Material], out: Path) -> N
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.gate", description=__doc__)
+def run(recipe: dict[str, Any], prepare: Preparation, out: Path) -> None:
+    """From clips to both ONNX forms in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    splits: tuple[corpus.Split, ...] = ("train", "val")
+    material = {split: prepare.material(split, **recipe["scenes"][split]) for split in splits}
+    train(recipe, material, out)
+
+
+def common_options(description: str | None, prog: str) -> argparse.ArgumentParser:
+    """What every training command takes."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="audio data (default: $CRADLEWATCH_DATA)")
     parser.add_argument("--pretrained", type=Path, help="weights (default: $CRADLEWATCH_PRETRAINED)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    recipe = tomllib.loads(options.recipe.read_text())
-    options.out.mkdir(parents=True, exist_ok=True)
+    return parser
+
+
+def preparation(options: argparse.Namespace) -> Preparation:
+    """The preparation that :func:`common_options` ask for."""
     torch.set_num_threads(options.jobs)
-    prepare = Preparation(
-        corpus.data_root(options.data),
-        corpus.pretrained_root(options.pretrained),
-        options.cache,
-        options.jobs,
-    )
-    splits: tuple[corpus.Split, ...] = ("train", "val")
-    material = {split: prepare.material(split, **recipe["scenes"][split]) for split in splits}
-    train(recipe, material, options.out)
+    data, pretrained = corpus.data_root(options.data), corpus.pretrained_root(options.pretrained)
+    return Preparation(data, pretrained, options.cache, options.jobs)
+
+
+def main() -> None:
+    options = common_options(__doc__, "python -m models.training.gate").parse_args()
+    run(tomllib.loads(options.recipe.read_text()), preparation(options), options.out)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,29 @@ def best(outcomes: Sequence[Outcome], limit: float) -> Outcome:
     return min(near, key=lambda o: (o.delay_p50_s, o.delay_p95_s, o.false_alarms_per_hour))
 
 
+def choose(
+    gate: Path, verifier: Path, nights: Sequence[Path], *, false_alarms: float, jobs: int
+) -> tuple[Outcome, list[Outcome]]:
+    """The rule to ship, and all that were tried."""
+    paths = sorted(path for folder in nights for path in folder.glob("hour-*.flac"))
+    with ProcessPoolExecutor(jobs) as workers:
+        hours = list(workers.map(partial(hear, gate=gate, verifier=verifier), paths))
+        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), SUSPICIONS)))
+    return best(outcomes, false_alarms), outcomes
+
+
+def write(chosen: Outcome, out: Path) -> None:
+    """The decision for the manifest, and beside it what the rule did on these nights."""
+    out.write_text(chosen.decision.model_dump_json(indent=2) + "\n")
+    did = {
+        "recall": chosen.recall,
+        "false_alarms_per_hour": chosen.false_alarms_per_hour,
+        "delay_p50_s": chosen.delay_p50_s,
+        "delay_p95_s": chosen.delay_p95_s,
+    }
+    out.with_name("tuned.json").write_text(json.dumps(did, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.tune", description=__doc__)
     parser.add_argument("--gate", type=Path, required=True)
@@ -179,15 +202,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    paths = sorted(path for folder in options.nights for path in folder.glob("hour-*.flac"))
-    with ProcessPoolExecutor(options.jobs) as workers:
-        hours = list(workers.map(partial(hear, gate=options.gate, verifier=options.verifier), paths))
-        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), SUSPICIONS)))
-    chosen = best(outcomes, options.false_alarms)
+    chosen, outcomes = choose(
+        options.gate, options.verifier, options.nights, false_alarms=options.false_alarms, jobs=options.jobs
+    )
     for o in _frontier(outcomes):
         print(_line(o))
     print("chosen", _line(chosen))
-    options.out.write_text(chosen.decision.model_dump_json(indent=2) + "\n")
+    write(chosen, options.out)
 
 
 def _frontier(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:

@@ -1,11 +1,10 @@
 """Train the verifier: segments that the gate suspects, mn04 fine-tuned on them, float and int8 ONNX.
 
-Usage: ``python -m models.training.verifier --recipe models/recipes/verifier.toml --gate runs/gate --out DIR``.
+Usage: ``python -m models.training.verifier --recipe FILE --gate RUN --out DIR``.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import tomllib
@@ -22,7 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.training import corpus, export, metrics, quantize, scenes, teach
-from models.training.gate import Preparation, kept, load_gate, logits_of
+from models.training.gate import (
+    Preparation,
+    common_options,
+    kept,
+    load_gate,
+    logits_of,
+    preparation,
+)
 from models.training.nets import mn04
 from models.training.nets.gate import GateNet
 from models.training.nets.verifier import Verifier
@@ -33,6 +39,7 @@ SEGMENT_STEPS: Final = SEGMENT_SAMPLES // scenes.STEP_SAMPLES
 CRY_STEPS: Final = 5
 """0.4 s of crying make a segment a cry; less is a matter of taste."""
 CHUNK: Final = 64
+CALIBRATION_SCENES: Final = 300
 
 
 @dataclass(frozen=True)
@@ -231,51 +238,42 @@ def calibration(folder: Path, n: int, seed: int) -> Iterator[dict[str, NDArray[n
     """Segments of ``n`` scenes, as the exported network takes them."""
     audio = scenes.load(folder).audio
     rng = np.random.default_rng(seed)
-    for scene in rng.choice(len(audio), n, replace=False):
+    for scene in rng.choice(len(audio), min(n, len(audio)), replace=False):
         start = int(rng.integers(audio.shape[1] - SEGMENT_SAMPLES))
         yield {"segment": segment_mel(np.array(audio[scene, start : start + SEGMENT_SAMPLES]))[None]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.verifier", description=__doc__)
-    parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--gate", type=Path, required=True, help="run folder of the gate that suspects")
-    parser.add_argument("--data", type=Path, help="audio data (default: $CRADLEWATCH_DATA)")
-    parser.add_argument("--pretrained", type=Path, help="weights (default: $CRADLEWATCH_PRETRAINED)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    recipe = tomllib.loads(options.recipe.read_text())
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.jobs)
-    data, pretrained = corpus.data_root(options.data), corpus.pretrained_root(options.pretrained)
-    prepare = Preparation(data, pretrained, options.cache, options.jobs)
-    gate = load_gate(options.gate / "gate.pt")
-    trunk = teach.load_teacher(pretrained)
+def run(recipe: dict[str, Any], prepare: Preparation, gate_run: Path, out: Path) -> None:
+    """From scenes and a trained gate to both ONNX forms in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    gate, trunk = load_gate(gate_run / "gate.pt"), teach.load_teacher(prepare.pretrained)
     untouched = Verifier(copy.deepcopy(trunk)).eval()
-    sets = [
-        segments_of(untouched, prepare.folder("train", **own), gate, prepare.features("train", **own),
-                    recipe["per_scene"], recipe["seed"])
-        for own in recipe["scenes"]["train"]
-    ]  # fmt: skip
-    own = recipe["scenes"]["val"]
-    val = segments_of(untouched, prepare.folder("val", **own), gate, prepare.features("val", **own),
-                      recipe["per_scene"], recipe["seed"])  # fmt: skip
 
-    net = learn(recipe, joined(sets), trunk)
-    torch.save(net.state_dict(), options.out / "verifier.pt")
-    export_verifier(net, options.out / "verifier.float.onnx")
-    quantize.static_int8(
-        options.out / "verifier.float.onnx",
-        options.out / "verifier.int8.onnx",
-        calibration(prepare.folder("train", **recipe["scenes"]["train"][0]), 300, recipe["seed"]),
+    def gather(split: corpus.Split, own: dict[str, int]) -> Segments:
+        folder, features = prepare.folder(split, **own), prepare.features(split, **own)
+        return segments_of(untouched, folder, gate, features, recipe["per_scene"], recipe["seed"])
+
+    train = joined([gather("train", own) for own in recipe["scenes"]["train"]])
+    val = gather("val", recipe["scenes"]["val"])
+    net = learn(recipe, train, trunk)
+    torch.save(net.state_dict(), out / "verifier.pt")
+    export_verifier(net, out / "verifier.float.onnx")
+    feeds = calibration(
+        prepare.folder("train", **recipe["scenes"]["train"][0]), CALIBRATION_SCENES, recipe["seed"]
     )
-    report = {"verifier": scores(net, val), "segments": {"train": sum(len(s.label) for s in sets)}}
-    (options.out / "scores.json").write_text(json.dumps(report, indent=2))
+    quantize.static_int8(out / "verifier.float.onnx", out / "verifier.int8.onnx", feeds)
+    report = {"verifier": scores(net, val), "segments": {"train": len(train.label), "val": len(val.label)}}
+    (out / "scores.json").write_text(json.dumps(report, indent=2))
     decision = {"temperature": choose_temperature(judged(net, val), val)}
-    (options.out / "decision.json").write_text(json.dumps(decision, indent=2))
+    (out / "decision.json").write_text(json.dumps(decision, indent=2))
     print(json.dumps(report | decision, indent=2))
+
+
+def main() -> None:
+    parser = common_options(__doc__, "python -m models.training.verifier")
+    parser.add_argument("--gate", type=Path, required=True, help="run folder of the gate that suspects")
+    options = parser.parse_args()
+    run(tomllib.loads(options.recipe.read_text()), preparation(options), options.gate, options.out)
 
 
 if __name__ == "__main__":
