@@ -129,7 +129,7 @@ ORIGINS: Final[Mapping[str, Origin]] = {
         (Git("karolpiczak/ESC-50", "f2fd956acf66ebd9ac7e2110711aa78dd684d042", ("/audio/",)),),
         Rebuilt.EQUIVALENTLY,
         "the collection's own 5.0 s WAV; the clips measured here are copies of it from four other "
-        "repositories, mostly 1 to 20 ms longer and coded once more",
+        "repositories, a third of them 1 to 20 ms longer, and coded once more",
         folder="audio",
         ending=r"-\d+\.wav",
     ),

@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from models.training.sources.fetch import SourceError
 from monitor.errors import AudioFileError, ConfigError
 from monitor.types import SAMPLE_RATE_HZ
 
@@ -28,7 +29,10 @@ BITS_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def decode(path: Path) -> NDArray[np.float32]:
-    """The whole recording as float32 (n,), mean of its channels, 16 kHz. Raises AudioFileError."""
+    """The whole recording as float32 (n,), mean of its channels, 16 kHz.
+
+    Raises AudioFileError, or SourceError when ffmpeg is needed and not installed.
+    """
     if path.suffix.lower() in FFMPEG_ONLY:
         samples, rate = _through_ffmpeg(path)
     else:
@@ -45,8 +49,8 @@ def decode(path: Path) -> NDArray[np.float32]:
 def _through_ffmpeg(path: Path) -> tuple[NDArray[np.float32], int]:
     program = shutil.which("ffmpeg")
     if program is None:
-        raise ConfigError(
-            f"{path.suffix} files need ffmpeg, which is not installed.", "apt-get install ffmpeg"
+        raise SourceError(
+            f"{path.suffix} files need ffmpeg, which is not installed.", "Install Debian's package ffmpeg."
         )
     form = ["-f", "g722"] if path.suffix == ".g722" else []
     with tempfile.TemporaryDirectory() as folder:
