@@ -29,7 +29,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from models.training import corpus, export, yamnet
-from models.training.nets import gate, mn04, yamnet_trunk
+from models.training.gate import load_gate
+from models.training.nets import mn04, yamnet_trunk
+from models.training.nets.gate import GateNet
 from monitor.detect.activity import HOP
 from monitor.detect.features import FRAME_HOP, N_MELS, LogMel
 from monitor.detect.inference import Network
@@ -161,7 +163,7 @@ def costs(candidates: Sequence[Candidate], rounds: int) -> list[Cost]:
 class _Whole(nn.Module):
     """The gate over a window from silence, as a detector without state would run it."""
 
-    def __init__(self, net: gate.GateNet) -> None:
+    def __init__(self, net: GateNet) -> None:
         super().__init__()
         self.net = net
 
@@ -185,7 +187,7 @@ def _exported(net: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
 def gate_candidates(run: Path, scratch: Path) -> list[Candidate]:
     """Our gate, streaming in both forms, and over windows; and the front end it needs."""
     window_frames = round(WINDOW_S * SAMPLE_RATE_HZ) // FRAME_HOP
-    whole = _Whole(gate.load(run / "gate.pt"))
+    whole = _Whole(load_gate(run / "gate.pt"))
     window = _exported(whole, (1, window_frames, N_MELS), scratch / "window.onnx")
     front_end, hop = LogMel(), np.random.default_rng(0).integers(-3000, 3000, HOP).astype(np.int16)
     return [

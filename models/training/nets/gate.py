@@ -8,8 +8,6 @@ and a test holds them together.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
@@ -104,12 +102,3 @@ class GateNet(nn.Module):
         past = frames.new_zeros(frames.shape[0], STEM_CONTEXT, frames.shape[2])
         state = [s.to(frames.device) for s in self.initial_state(frames.shape[0])]
         return self.step(torch.cat([past, frames], dim=1), state)[0]
-
-
-def load(path: Path) -> GateNet:
-    """The net that training saved as ``gate.pt``, in eval mode."""
-    saved = torch.load(path, weights_only=True)
-    shape = saved["shape"]
-    net = GateNet(tuple(shape["channels"]), shape["width"], n_classes=1 + shape["hints"])
-    net.load_state_dict(saved["state"])
-    return net.eval()
