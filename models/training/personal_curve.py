@@ -165,24 +165,24 @@ def choose(babies: Sequence[Baby], lost: Numbers, choices: Sequence[Choice]) -> 
     ]
 
 
-def scatter(z: Numbers, cause: Labels, groups: NDArray[np.str_]) -> float:
+def scatter(z: Numbers, cause: Labels, baby: Labels) -> float:
     """Scatter of causes within babies: squared distances of each baby's cause means from its own mean."""
-    total = 0.0
-    for group in np.unique(groups):
-        own = groups == group
-        centre = z[own].mean(axis=0)
-        for c in np.unique(cause[own]):
-            same = own & (cause == c)
-            total += same.sum() * float(np.square(z[same].mean(axis=0) - centre).sum())
-    return total
+    return _between(z, baby * len(CAUSES) + cause) - _between(z, baby)
+
+
+def _between(z: Numbers, cell: Labels) -> float:
+    n = np.bincount(cell)
+    sums = np.stack([np.bincount(cell, column) for column in z.T], axis=1)
+    return float((np.square(sums).sum(axis=1)[n > 0] / n[n > 0]).sum())
 
 
 def scatter_p(
     z: Numbers, cause: Labels, groups: NDArray[np.str_], draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Scatter over its mean under labels permuted within each baby, and the chance of so much or more."""
-    observed = scatter(z, cause, groups)
-    permuted = np.array([scatter(z, permute_within_groups(cause, groups, rng), groups) for _ in range(draws)])
+    baby = np.unique(groups, return_inverse=True)[1]
+    observed = scatter(z, cause, baby)
+    permuted = np.array([scatter(z, permute_within_groups(cause, groups, rng), baby) for _ in range(draws)])
     # Sums in another order differ in the last digits; equal arrangements must count as equal.
     as_much = permuted >= observed * (1.0 - 1e-9)
     return observed / float(permuted.mean()), float((1 + int(as_much.sum())) / (1 + draws))

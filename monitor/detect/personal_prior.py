@@ -99,20 +99,27 @@ class PersonalPrior:
         schema = stored.pop("schema", None)
         if schema is None or schema.shape or schema != SCHEMA:
             raise ManifestMismatchError(f"{path} has schema {schema}, expected {SCHEMA}.", _REMEDY)
-        names = {field.name for field in fields(cls)}
-        if set(stored) != names:
-            raise ModelError(f"{path} lacks {', '.join(sorted(names - set(stored))) or 'nothing'}.", _REMEDY)
+        if missing := sorted({field.name for field in fields(cls)} - set(stored)):
+            raise ModelError(f"{path} lacks {', '.join(missing)}.", _REMEDY)
         own = str(stored["embedding"])
         if own != embedding:
             raise ManifestMismatchError(
                 f"{path} was made for {own!r}, the network gives {embedding!r}.", _REMEDY
             )
         try:
-            arrays = {name: stored[name].astype(np.float64) for name in ("mean", "axes", "base_rates")}
-            numbers = {name: float(stored[name]) for name in names - set(arrays) - {"embedding"}}
+            return cls(
+                embedding=own,
+                mean=stored["mean"].astype(np.float64),
+                axes=stored["axes"].astype(np.float64),
+                base_rates=stored["base_rates"].astype(np.float64),
+                radius=float(stored["radius"]),
+                baby_variance=float(stored["baby_variance"]),
+                cause_variance=float(stored["cause_variance"]),
+                prior_count=float(stored["prior_count"]),
+                sound_weight=float(stored["sound_weight"]),
+            )
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} is damaged: {error}.", _REMEDY) from error
-        return cls(embedding=own, **arrays, **numbers)
 
 
 def _stored(path: Path) -> dict[str, NDArray[Any]]:
