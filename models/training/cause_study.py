@@ -126,6 +126,16 @@ def constant(asked: Asked) -> dict[str, float]:
     }
 
 
+def of_other_babies(
+    scored: NDArray[np.bool_], groups: NDArray[np.str_], folds: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(repeats, n, N_FOLDS): what is not scored may teach a fold unless its baby is held out there."""
+    extra = np.zeros((*folds.shape, N_FOLDS), bool)
+    for r, k in np.ndindex(len(folds), N_FOLDS):
+        extra[r, :, k] = ~scored & ~np.isin(groups, groups[folds[r] == k])
+    return extra
+
+
 def wider(sounds: Sounds, verified: NDArray[np.bool_], *, repeats: int, seed: int) -> dict[str, Any]:
     """Causes again, taught also by what parents said of unverified uploads that mn04 takes for cries."""
     heard = np.array([(clip.mn04_cry or 0.0) >= WIDER_SCORE for clip in sounds.clips])
@@ -136,10 +146,7 @@ def wider(sounds: Sounds, verified: NDArray[np.bool_], *, repeats: int, seed: in
     folds = np.full((repeats, len(used)), -1)
     for r in range(repeats):
         folds[r, scored] = stratified_group_folds(cause[scored], groups[scored], N_FOLDS, rng)
-    extra = np.zeros((*folds.shape, N_FOLDS), bool)
-    for r, k in np.ndindex(repeats, N_FOLDS):
-        # An upload of a held-out baby's would bring that baby back in.
-        extra[r, :, k] = ~scored & ~np.isin(groups, groups[folds[r] == k])
+    extra = of_other_babies(scored, groups, folds)
     labels = np.tile(cause, (repeats, 1))
     weights = worth.group_draws(groups[scored], DRAWS, rng)
     report: dict[str, Any] = {

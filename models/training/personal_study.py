@@ -38,25 +38,35 @@ from models.training.personal_curve import (
     scatter_p,
     tell,
 )
+from models.training.personal_sessions import across, pairs, sessions, times
+from monitor.detect.personal_prior import PersonalPrior
 
 DRAWS = 1000
 PERMUTATIONS = 499
 LONGEST = 6
 """Confirmed cries up to which the curve goes: beyond, too few babies have so many."""
+FEWEST = 5
+"""Babies below which there is no figure: an interval over two is none."""
 SYSTEMS = ("base rates", "own counts", "own counts and sound", "sound at full weight")
+
+
+def prior_without(sounds: Sounds, name: str, embedding: str, baby: str | None, k: int) -> PersonalPrior:
+    """Of the train cries that may teach weights that ship, but for one baby's."""
+    train = np.array([clip.split == "train" and clip.train_ok for clip in sounds.clips])
+    used = train & (sounds.groups != baby)
+    return fit_prior(embedding, sounds.vectors[name][used], sounds.cause[used], sounds.groups[used], k)
 
 
 def babies_of(sounds: Sounds, name: str, embedding: str, seed: int) -> list[Baby]:
     """Every baby with two cries or more, told under a prior from the train cries of all others."""
     vectors, groups = sounds.vectors[name], sounds.groups
-    train = np.array([clip.split == "train" and clip.train_ok for clip in sounds.clips])
     names, size = np.unique(groups, return_counts=True)
     babies = []
     for baby in track(names[size > 1], f"{name}: babies"):
-        own, others = np.flatnonzero(groups == baby), np.flatnonzero(train & (groups != baby))
+        own = np.flatnonzero(groups == baby)
         rooms, rates = {}, np.zeros(0)
         for k in AXES:
-            prior = fit_prior(embedding, vectors[others], sounds.cause[others], groups[others], k)
+            prior = prior_without(sounds, name, embedding, str(baby), k)
             rates = prior.base_rates
             for variance in CAUSE_VARIANCES:
                 fitted = Choice(k, variance, 1.0, 0.0).of(prior)
@@ -66,22 +76,25 @@ def babies_of(sounds: Sounds, name: str, embedding: str, seed: int) -> list[Baby
     return babies
 
 
-def answers_of(babies: Sequence[Baby]) -> dict[str, list[NDArray[np.float64]]]:
-    """The posteriors of each system for each baby, choices made on train babies other than it."""
-    silent, loud = every_choice((0.0,)), every_choice()
-    full = every_choice((1.0,))
-    chosen = {
-        "own counts": choose(babies, losses(babies, silent), silent),
-        "own counts and sound": choose(babies, losses(babies, loud), loud),
-        "sound at full weight": choose(babies, losses(babies, full), full),
+def choices_of(babies: Sequence[Baby]) -> dict[str, list[Choice]]:
+    """For each system and baby, what train babies other than it are best served by."""
+    grids = (every_choice((0.0,)), every_choice(), every_choice((1.0,)))
+    return {
+        name: choose(babies, losses(babies, grid), grid)
+        for name, grid in zip(SYSTEMS[1:], grids, strict=True)
     }
+
+
+def answers_of(
+    babies: Sequence[Baby], chosen: dict[str, list[Choice]]
+) -> dict[str, list[NDArray[np.float64]]]:
+    """The posteriors of each system for each baby."""
     answers = {
-        name: [b.posteriors(c) for b, c in zip(babies, own, strict=True)] for name, own in chosen.items()
+        name: [baby.posteriors(choice) for baby, choice in zip(babies, own, strict=True)]
+        for name, own in chosen.items()
     }
-    flat = [
-        np.broadcast_to(baby.rates, p.shape) for baby, p in zip(babies, answers["own counts"], strict=True)
-    ]
-    return {"base rates": flat} | answers
+    flat = [np.broadcast_to(baby.rates, p.shape) for baby, p in zip(babies, answers[SYSTEMS[1]], strict=True)]
+    return {SYSTEMS[0]: flat} | answers
 
 
 def by_place(
@@ -135,7 +148,7 @@ def curve_of(
     result: dict[str, Any] = {}
     for label, place in places.items():
         having = sum(len(table) > (place.start or 0) for table in hit["own counts"])
-        if having == 0:
+        if having < FEWEST:
             continue
         row: dict[str, Any] = {"babies": having}
         for name in answers:
@@ -152,42 +165,65 @@ def curve_of(
     return result
 
 
-def study(sounds: Sounds, name: str, embedding: str, out: Path, *, clean: bool, seed: int) -> dict[str, Any]:
+def study(
+    sounds: Sounds, name: str, embedding: str, when: NDArray[np.float64], out: Path, *, clean: bool, seed: int
+) -> dict[str, Any]:
     """One embedding. ``clean``: its network never learnt from causes, so train babies may be scored too."""
     babies = babies_of(sounds, name, embedding, seed)
-    answers = answers_of(babies)
+    chosen = choices_of(babies)
+    answers = answers_of(babies, chosen)
     several = np.array([len(np.unique(next(iter(b.rooms.values())).cause)) > 1 for b in babies])
     scored = np.array([clean or baby.split != "train" for baby in babies])
-    choices = every_choice()
-    taught = [baby for baby in babies if baby.split == "train"]
-    choice = choices[int(losses(taught, choices).mean(axis=0).argmin())]
-    train = np.array([clip.split == "train" and clip.train_ok for clip in sounds.clips])
-    prior = choice.of(
-        fit_prior(embedding, sounds.vectors[name][train], sounds.cause[train], sounds.groups[train], choice.k)
-    )
+    prior = shipped(sounds, name, embedding, babies)
     prior.save(out / f"personal-{name}.npz")
     report: dict[str, Any] = {
         "embedding": embedding,
         "scored": "all splits" if clean else "val and test only: the network learnt train's causes",
-        "shipped_choice": {
-            "axes": choice.k,
+        "shipped": {
+            "axes": prior.axes.shape[1],
             "baby_variance": prior.baby_variance,
-            "cause_variance": choice.cause_variance,
-            "prior_count": choice.prior_count,
-            "sound_weight": choice.sound_weight,
+            "cause_variance": prior.cause_variance,
+            "prior_count": prior.prior_count,
+            "sound_weight": prior.sound_weight,
         },
     }
+    session = sessions(sounds.groups, when)
     mixed = np.isin(sounds.groups, [b.name for b, ok in zip(babies, several & scored, strict=True) if ok])
-    z = np.stack([prior.place(vector) for vector in sounds.vectors[name][mixed]])
-    ratio, p = scatter_p(
-        z, sounds.cause[mixed], sounds.groups[mixed], PERMUTATIONS, np.random.default_rng(seed)
+    z = np.stack([prior.place(vector) for vector in sounds.vectors[name]])
+    for title, cells in (("within babies", sounds.groups), ("within sessions", session.astype(str))):
+        rng = np.random.default_rng(seed)
+        ratio, p = scatter_p(z[mixed], sounds.cause[mixed], cells[mixed], PERMUTATIONS, rng)
+        report[title] = {"scatter_over_chance": ratio, "p": p, "cries": int(mixed.sum())}
+    for title, which in (("all babies", scored), ("babies with several causes", several & scored)):
+        own = np.flatnonzero(which)
+        part = {system: [p[i] for i in own] for system, p in answers.items()}
+        report[title] = curve_of([babies[i] for i in own], part, seed)
+    own = np.flatnonzero(scored)
+    systems = {
+        system: (
+            [chosen[system][i] for i in own],
+            lambda baby, choice: choice.of(prior_without(sounds, name, embedding, baby.name, choice.k)),
+        )
+        for system in SYSTEMS[1:]
+    }
+    report["pairs"] = pairs(sounds.groups, session, sounds.cause)
+    report["across sessions"] = across(
+        [babies[i] for i in own],
+        lambda baby: np.flatnonzero(sounds.groups == baby.name),
+        session,
+        sounds.vectors[name],
+        sounds.cause,
+        systems,
+        np.random.default_rng(seed),
     )
-    report["within_babies"] = {"scatter_over_chance": ratio, "p": p, "cries": int(mixed.sum())}
-    for title, chosen in (("all babies", scored), ("babies with several causes", several & scored)):
-        which = np.flatnonzero(chosen)
-        part = {system: [p[i] for i in which] for system, p in answers.items()}
-        report[title] = curve_of([babies[i] for i in which], part, seed)
     return report
+
+
+def shipped(sounds: Sounds, name: str, embedding: str, babies: Sequence[Baby]) -> PersonalPrior:
+    """From train cries alone, with what train babies are best served by."""
+    taught, choices = [baby for baby in babies if baby.split == "train"], every_choice()
+    choice = choices[int(losses(taught, choices).mean(axis=0).argmin())]
+    return choice.of(prior_without(sounds, name, embedding, None, choice.k))
 
 
 def show(report: dict[str, Any], console: Console) -> None:
@@ -210,7 +246,13 @@ def show(report: dict[str, Any], console: Console) -> None:
                               in_brackets(sound["log_loss_gain_over_own_counts"]),
                               in_brackets(sound["balanced_accuracy"]))  # fmt: skip
             console.print(table)
-        console.print(f"within babies: {own['within_babies']}; ships with {own['shipped_choice']}")
+        for title in ("within babies", "within sessions", "pairs", "shipped"):
+            console.print(f"{title}: {own[title]}")
+        figures = {
+            key: in_brackets(value) if isinstance(value, Interval) else value
+            for key, value in own["across sessions"].items()
+        }
+        console.print(f"across sessions: {figures}")
 
 
 def draw(out: Path, name: str, report: dict[str, Any]) -> None:
@@ -243,10 +285,12 @@ def main() -> None:
     names = {name: fingerprint(f"mn04-{name}", teacher) for name in ("mean", "mean_3s")}
     if options.student is not None:
         names["cause_net"] = fingerprint("cause-net-pooled", options.student)
+    recorded = times(root)
+    when = np.array([recorded[clip.path] for clip in sounds.clips])
     report = {}
     for name, embedding in names.items():
         report[name] = study(
-            sounds, name, embedding, options.out, clean=name != "cause_net", seed=options.seed
+            sounds, name, embedding, when, options.out, clean=name != "cause_net", seed=options.seed
         )
         draw(options.out, name, report[name])
     target = options.out / "personal.json"
