@@ -32,10 +32,11 @@ from monitor.detect.loading import episode_rules, gate_logits
 from monitor.detect.segment_mel import SEGMENT_SAMPLES
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
-from monitor.detect.verifier import Verifier
+from monitor.detect.verifier import Verifier, weighed
 from monitor.types import Dbfs, EpisodeEnded, SampleIndex, seconds
 
-SUSPICIONS = (0.2, 0.3, 0.4, 0.5, 0.6)
+SUSPICIONS = (0.2, 0.35, 0.5)
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.8)
 HITS = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4), (3, 5), (4, 6), (3, 8), (5, 8))
 ONSETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99)
 OFFSET = 0.4
@@ -48,7 +49,7 @@ COOL_DOWN_S = 2.0
 
 @dataclass(frozen=True)
 class Hour:
-    """One hour: the gate's score of each hop, the verifier's probability (nan where it is never asked).
+    """One hour: the gate's score of each hop, the verifier's logit (nan where it is never asked).
 
     Then the awake hops, the bouts, and which of these are clear.
     """
@@ -92,30 +93,43 @@ def hear(path: Path, *, gate: Path, verifier: Path) -> Hour:
 
 
 def verdicts(verifier: Verifier, audio: NDArray[np.int16], asked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The verifier's probability for the segment that ends with each hop that is ``asked``, else nan."""
+    """The verifier's logit for the segment that ends with each hop that is ``asked``, else nan."""
     answers = np.full(len(asked), np.nan)
     padded = np.concatenate([np.zeros(SEGMENT_SAMPLES, np.int16), audio])
     for hop in np.flatnonzero(asked):
         stop = SEGMENT_SAMPLES + (int(hop) + 1) * HOP
-        answers[hop] = verifier.judge(padded[stop - SEGMENT_SAMPLES : stop]).probability
+        answers[hop] = verifier.judge(padded[stop - SEGMENT_SAMPLES : stop]).logit
     return answers
 
 
-def episodes(hour: Hour, decision: GateDecision) -> list[Episode]:
-    """What the runtime's state machine makes of an hour's scores."""
+def scores_when_calm(hour: Hour, suspicion: float, share: float) -> NDArray[np.float64]:
+    """The score of each hop as long as no episode is open."""
+    asked = hour.awake & (hour.scores >= suspicion)
+    calm = np.where(hour.awake, hour.scores, 0.0)
+    for hop in np.flatnonzero(asked):
+        calm[hop] = weighed(float(hour.scores[hop]), float(hour.verdicts[hop]), share)
+    return calm
+
+
+def episodes(hour: Hour, calm: NDArray[np.float64], decision: GateDecision) -> list[Episode]:
+    """What the runtime's state machine makes of an hour's scores.
+
+    While it is calm only hops near a hit can change it, so the others are passed over.
+    """
     tracker = EpisodeTracker(episode_rules(DetectorSettings(), decision))
-    events = []
-    for k, (score, verdict, awake) in enumerate(
-        zip(hour.scores.tolist(), hour.verdicts.tolist(), hour.awake.tolist(), strict=True)
-    ):
-        if tracker.crying:
-            heard = score
-        elif not awake:
-            heard = 0.0
-        else:
-            heard = score if score < decision.suspect_threshold else verdict
+    hits = np.flatnonzero(calm >= decision.onset_threshold)
+    calm_scores, gate_scores = calm.tolist(), hour.scores.tolist()
+    events, k, n = [], 0, len(calm_scores)
+    while k < n:
+        if not tracker.crying:
+            following = int(np.searchsorted(hits, k))
+            if following == len(hits):
+                break
+            k = max(k, int(hits[following]) - decision.onset_window_hops)
+        heard = gate_scores[k] if tracker.crying else calm_scores[k]
         events += tracker.process(Hop(SampleIndex(k * HOP), SampleIndex((k + 1) * HOP), heard, Dbfs(0.0)))
-    events += tracker.finish(SampleIndex(len(hour.scores) * HOP))
+        k += 1
+    events += tracker.finish(SampleIndex(n * HOP))
     return [
         Episode(seconds(e.onset), seconds(e.detected), seconds(e.offset))
         for e in events
@@ -123,14 +137,18 @@ def episodes(hour: Hour, decision: GateDecision) -> list[Episode]:
     ]
 
 
-def outcomes_of(suspicion: float, hours: Sequence[Hour]) -> list[Outcome]:
-    """Score all rules with one threshold of suspicion."""
-    return [outcome(decision, hours) for decision in candidates(suspicion)]
+def outcomes_of(trust: tuple[float, float], hours: Sequence[Hour]) -> list[Outcome]:
+    """Score all rules with one threshold of suspicion and one share of the verifier."""
+    calm = [scores_when_calm(hour, *trust) for hour in hours]
+    return [outcome(decision, hours, calm) for decision in candidates(*trust)]
 
 
-def outcome(decision: GateDecision, hours: Sequence[Hour]) -> Outcome:
+def outcome(decision: GateDecision, hours: Sequence[Hour], calm: Sequence[NDArray[np.float64]]) -> Outcome:
     """Score one rule."""
-    matchings = [match_episodes(hour.bouts, episodes(hour, decision)) for hour in hours]
+    matchings = [
+        match_episodes(hour.bouts, episodes(hour, own, decision))
+        for hour, own in zip(hours, calm, strict=True)
+    ]
     sure = [(m, k) for m, hour in zip(matchings, hours, strict=True) for k, c in enumerate(hour.clear) if c]
     length_h = sum(len(hour.scores) for hour in hours) * HOP / 16_000 / 3600
     return Outcome(
@@ -142,8 +160,8 @@ def outcome(decision: GateDecision, hours: Sequence[Hour]) -> Outcome:
     )
 
 
-def candidates(suspicion: float) -> Iterator[GateDecision]:
-    """The rules to try with one threshold of suspicion."""
+def candidates(suspicion: float, share: float) -> Iterator[GateDecision]:
+    """The rules to try with one threshold of suspicion and one share of the verifier."""
     for (hits, window), onset in itertools.product(HITS, ONSETS):
         yield GateDecision(
             onset_threshold=onset,
@@ -154,6 +172,7 @@ def candidates(suspicion: float) -> Iterator[GateDecision]:
             cool_down_s=COOL_DOWN_S,
             smoothing_s=0.0,
             suspect_threshold=suspicion,
+            verifier_share=share,
         )
 
 
@@ -175,9 +194,10 @@ def choose(
 ) -> tuple[Outcome, list[Outcome]]:
     """The rule to ship, and all that were tried."""
     paths = sorted(path for folder in nights for path in folder.glob("hour-*.flac"))
+    trusts = list(itertools.product(SUSPICIONS, SHARES))
     with ProcessPoolExecutor(jobs) as workers:
         hours = list(workers.map(partial(hear, gate=gate, verifier=verifier), paths))
-        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), SUSPICIONS)))
+        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), trusts)))
     return best(outcomes, false_alarms), outcomes
 
 
@@ -224,7 +244,7 @@ def _line(o: Outcome) -> str:
     d = o.decision
     return (
         f"recall {o.recall:.3f}  false alarms {o.false_alarms_per_hour:.2f}/h  delay {o.delay_p50_s:.2f} s"
-        f" (p95 {o.delay_p95_s:.2f})  suspicion {d.suspect_threshold}"
+        f" (p95 {o.delay_p95_s:.2f})  suspicion {d.suspect_threshold}, share {d.verifier_share}"
         f"  {d.onset_hits} of {d.onset_window_hops} at {d.onset_threshold}"
     )
 

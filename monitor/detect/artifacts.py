@@ -34,7 +34,13 @@ class GateDecision(BaseModel):
         None,
         ge=0,
         le=1,
-        description="gate score from which the verifier is asked, whose answer becomes the score; null: never",
+        description="gate score from which the verifier is asked; null: never",
+    )
+    verifier_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="the verifier's weight in the mean of both logits",
     )
 
 

@@ -54,6 +54,7 @@ def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pip
         None if suspicion is None else load_verifier(settings, folder),
         # A user's onset below the released suspicion takes it along.
         suspect_threshold=rules.onset if suspicion is None else min(suspicion, rules.onset),
+        verifier_share=decision.verifier_share,
         always_awake=settings.always_awake,
     )
 

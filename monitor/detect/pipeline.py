@@ -7,7 +7,7 @@ For each hop of 240 ms:
 1. the cheap activity stage decides whether the gate model hears the hop at all;
 2. when it wakes, the gate model is first brought up to date with the second before;
 3. log-mel frames, gate logits, smoothed score;
-4. where the gate suspects a cry and no episode is open, the verifier's probability takes the score's place;
+4. where the gate suspects a cry and no episode is open, the verifier has its say in the score;
 5. the episode state machine; a cause is looked for only in hops after the one that raised the episode.
 """
 
@@ -26,7 +26,7 @@ from monitor.detect.episode import EpisodeTracker, Hop
 from monitor.detect.features import OVERLAP, LogMel
 from monitor.detect.gate import HOP_FRAMES, GateModel, ScoreSmoother
 from monitor.detect.segment_mel import SEGMENT_SAMPLES
-from monitor.detect.verifier import Verifier
+from monitor.detect.verifier import Verifier, weighed
 from monitor.types import (
     Block,
     CauseEstimate,
@@ -75,15 +75,21 @@ class Pipeline:
         verifier: Verifier | None = None,
         *,
         suspect_threshold: float = 1.0,
+        verifier_share: float = 1.0,
         always_awake: bool = False,
     ) -> None:
-        """``suspect_threshold``: the gate's score from which ``verifier`` is asked; without one, never."""
+        """Wire the stages.
+
+        From a gate score of ``suspect_threshold`` on, ``verifier`` is asked and has ``verifier_share`` of the
+        say.
+        """
         self._activity = activity
         self._gate = gate
         self._smoother = smoother
         self._tracker = tracker
         self._verifier = verifier
         self._suspect_threshold = suspect_threshold
+        self._verifier_share = verifier_share
         self._always_awake = always_awake
         self._log_mel = LogMel()
         self._segments = None if classifier is None else _SegmentCollector(classifier)
@@ -199,7 +205,7 @@ class Pipeline:
             self._score(hop)
 
     def _verified(self, score: float) -> float:
-        """The gate's score, or behind a suspicion the verifier's probability.
+        """The gate's score, or behind a suspicion what gate and verifier say together.
 
         An open episode goes on for as long as the gate hears crying: its start was verified, and a sob
         between two cries must not end it. A stream shorter than a segment is heard behind silence.
@@ -210,7 +216,7 @@ class Pipeline:
         segment = np.zeros(SEGMENT_SAMPLES, np.int16)
         recent = np.concatenate(self._recent)
         segment[SEGMENT_SAMPLES - len(recent) :] = recent
-        return self._verifier.judge(segment).probability
+        return weighed(score, self._verifier.judge(segment).logit, self._verifier_share)
 
     def _score(self, samples: NDArray[np.int16]) -> float:
         frames = self._log_mel.process(samples)

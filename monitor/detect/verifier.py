@@ -7,7 +7,8 @@ knows thousands of hours of other sounds from its pre-training; it runs only on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, log
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from monitor.detect.inference import Network
 from monitor.detect.segment_mel import N_BANDS, N_FRAMES, segment_mel
 from monitor.errors import ManifestMismatchError
+
+LEAST: Final = 1e-6
+"""Probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,15 @@ class Verdict:
     logit: float
     embedding: NDArray[np.float32]
 
-    @property
-    def probability(self) -> float:
-        """The logit as a probability, 0-1."""
-        return 1.0 / (1.0 + exp(-min(max(self.logit, -40.0), 40.0)))
+
+def weighed(score: float, verdict_logit: float, share: float) -> float:
+    """Gate and verifier as one probability: the mean of their logits, ``share`` being the verifier's weight.
+
+    They err in different places, since one hears time and the other has heard the world.
+    """
+    suspicion = log(max(score, LEAST) / max(1.0 - score, LEAST))
+    logit = (1.0 - share) * suspicion + share * verdict_logit
+    return 1.0 / (1.0 + exp(-min(max(logit, -40.0), 40.0)))
 
 
 class Verifier:

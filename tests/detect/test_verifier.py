@@ -11,7 +11,7 @@ from monitor.detect.inference import Network
 from monitor.detect.pipeline import Pipeline
 from monitor.detect.segment_mel import SEGMENT_SAMPLES
 from monitor.detect.vad import Vad
-from monitor.detect.verifier import Verdict, Verifier
+from monitor.detect.verifier import Verdict, Verifier, weighed
 from monitor.errors import ManifestMismatchError
 from monitor.types import Block, EpisodeEnded, EpisodeStarted, HopReport, SampleIndex, samples
 from tests.signals import noise
@@ -98,9 +98,16 @@ def test_gate_that_never_suspects_never_asks():
     assert not judge.asked
 
 
-def test_probability_of_an_extreme_logit_is_finite():
-    assert Verdict(1e9, np.zeros(1)).probability == pytest.approx(1.0)
-    assert Verdict(-1e9, np.zeros(1)).probability == pytest.approx(0.0)
+def test_gate_and_verifier_are_weighed_by_their_logits():
+    even = 1 / (1 + np.exp(-(0.25 * np.log(0.9 / 0.1) + 0.75 * -2.0)))
+    assert weighed(0.9, -2.0, 0.75) == pytest.approx(even)
+    assert weighed(0.9, -2.0, 0.0) == pytest.approx(0.9)
+    assert weighed(0.2, 1.5, 1.0) == pytest.approx(1 / (1 + np.exp(-1.5)))
+
+
+@pytest.mark.parametrize(("score", "logit"), [(1.0, 1e9), (0.0, -1e9)])
+def test_extreme_opinions_stay_finite(score, logit):
+    assert weighed(score, logit, 0.5) == pytest.approx(score, abs=1e-6)
 
 
 def test_network_of_another_kind_is_refused():
