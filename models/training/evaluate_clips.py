@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.training import metrics, mixing, yamnet
+from models.training import metrics, mixing, window_rules
 from models.training.corpus import AudioStore, Clip, Split, load_manifest
-from models.training.evaluate_nights import DETECTOR, GateLoss, Systems, gate_loss
 from models.training.metrics import Interval
+from models.training.night_hearing import DETECTOR, GateLoss, Systems, gate_loss
 from models.training.night_maker import is_doubtful
 from models.training.streaming import Heard, Listener
 from monitor.detect.loading import load_pipeline
@@ -59,7 +59,7 @@ def hear_clips(
     listener = None
     if systems.settings is not None:
         listener = Listener(load_pipeline(systems.settings, systems.artifacts))
-    network = None if systems.yamnet is None else yamnet.Yamnet(systems.yamnet)
+    rivals = systems.rivals()
     results = []
     for number, clip in numbered:
         clean = store.samples(clip)
@@ -70,10 +70,10 @@ def hear_clips(
             heard = listener.listen(x)
             fired[DETECTOR] = bool(heard.episodes)
             top_score, loss = heard.top_score, _loss_in(clip, clean, heard)
-        if network is not None:
-            scores = yamnet.score_windows(x, network)
-            for rule in yamnet.RULES:
-                fired[f"YAMNet {rule.name}"] = bool(yamnet.rule_episodes(scores, rule))
+        for rival in rivals:
+            scores = rival.score(x)
+            for rule in rival.rules:
+                fired[f"{rival.name} {rule.name}"] = bool(window_rules.rule_episodes(scores, rule))
         results.append(ClipHeard(clip, fired, top_score, loss))
     return results
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -120,8 +121,14 @@ def poisson_cdf(k: int, mean: float) -> float:
     """P(X <= k) of a Poisson variable."""
     if mean <= 0.0:
         return 1.0
-    terms = [i * math.log(mean) - mean - math.lgamma(i + 1) for i in range(k + 1)]
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    terms = np.arange(k + 1) * math.log(mean) - mean - _log_factorials(k)
+    return min(1.0, float(np.exp(terms).sum()))
+
+
+@lru_cache(maxsize=256)
+def _log_factorials(k: int) -> NDArray[np.float64]:
+    """Of 0 to k."""
+    return np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, k + 1.0)))))
 
 
 def _mean_where(cdf: Callable[[float], float], target: float, count: int) -> float:
@@ -199,6 +206,77 @@ def crying_minutes_error(true_s: float, reported_s: float, hours: float) -> floa
 
 
 @dataclass(frozen=True, slots=True)
+class NightMinutes:
+    """Reported minus true minutes of crying in a whole night."""
+
+    true_min: float
+    bias_min: float
+    error_p50_min: float
+    error_p95_min: float
+    """Percentiles of the error's size."""
+
+
+def minutes_a_night(
+    errors_min: Sequence[float],
+    true_min: Sequence[float],
+    rng: np.random.Generator,
+    *,
+    hours: int = 10,
+    draws: int = 4000,
+) -> NightMinutes:
+    """Nights of ``hours`` drawn from single hours, each hour's error and truth given."""
+    if not errors_min:
+        return NightMinutes(math.nan, math.nan, math.nan, math.nan)
+    nights = np.asarray(errors_min)[rng.integers(len(errors_min), size=(draws, hours))].sum(axis=1)
+    return NightMinutes(
+        true_min=float(np.mean(true_min)) * hours,
+        bias_min=float(np.mean(errors_min)) * hours,
+        error_p50_min=float(np.percentile(np.abs(nights), 50.0)),
+        error_p95_min=float(np.percentile(np.abs(nights), 95.0)),
+    )
+
+
+ONSET_COLLAR_S: Final = 1.0
+OFFSET_COLLAR_S: Final = 1.0
+OFFSET_COLLAR_SHARE: Final = 0.2
+"""Of the bout's length, where that is more: what DESED allows, with collars four hops wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollarCounts:
+    """Episodes that agree with a bout in onset and offset, one to one."""
+
+    hits: int
+    bouts: int
+    episodes: int
+
+    def __add__(self, other: CollarCounts) -> CollarCounts:
+        return CollarCounts(self.hits + other.hits, self.bouts + other.bouts, self.episodes + other.episodes)
+
+    def f1(self) -> float:
+        """Nan when there was nothing to find and nothing was said."""
+        both = self.bouts + self.episodes
+        return 2.0 * self.hits / both if both else math.nan
+
+
+def collar_counts(bouts: Sequence[Bout], episodes: Sequence[Episode]) -> CollarCounts:
+    """Each bout takes the first episode not yet taken whose onset and offset lie within the collars."""
+    free = list(episodes)
+    hits = 0
+    for bout in bouts:
+        offset_collar = max(OFFSET_COLLAR_S, OFFSET_COLLAR_SHARE * (bout.offset_s - bout.onset_s))
+        for episode in free:
+            if (
+                abs(episode.onset_s - bout.onset_s) <= ONSET_COLLAR_S
+                and abs(episode.offset_s - bout.offset_s) <= offset_collar
+            ):
+                free.remove(episode)
+                hits += 1
+                break
+    return CollarCounts(hits, len(bouts), len(episodes))
+
+
+@dataclass(frozen=True, slots=True)
 class LabelledSound:
     """A distractor as it was played."""
 
@@ -214,6 +292,15 @@ class LabelAlarms:
     alarms: int
     sounds: int
     exposure_s: float
+
+    def __add__(self, other: LabelAlarms) -> LabelAlarms:
+        return LabelAlarms(
+            self.alarms + other.alarms, self.sounds + other.sounds, self.exposure_s + other.exposure_s
+        )
+
+    def per_hour_of_exposure(self) -> Interval:
+        """False alarms per hour in which the sound was heard."""
+        return poisson_rate(self.alarms, self.exposure_s / 3600.0)
 
 
 BACKGROUND: Final = "background"

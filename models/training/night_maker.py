@@ -115,12 +115,16 @@ class NightMaker:
             mixing.add_at(track, bout[0].start, bout[0].audio)
             truth.append(bout[1])
         clear = list(taken)
+        played: list[float] = []
         for _ in range(recipe.distractors_per_hour):
             placed = self._place_distractor(levels, taken, clear, rng)
             if placed is not None:
                 mixing.add_at(track, placed[0].start, placed[0].audio)
                 truth.append(placed[1])
-        loudest = max((line["level_dbfs"] for line in truth if line["type"] == "bout"), default=0.0)
+                played.append(mixing.active_level_dbfs(placed[0].audio))
+        loudest = max((line["level_dbfs"] for line in truth if line["type"] == "bout"), default=None)
+        if loudest is None:  # hours without crying: the loudest distractor overdrives the microphone
+            loudest = max(played, default=0.0)
         track, microphone = self._microphone(track, index, loudest, rng)
         truth.sort(key=lambda event: event["onset_s"])
         header = {"type": "hour", "index": index, "duration_s": recipe.hour_s} | microphone

@@ -8,13 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from models.training import metrics
-from models.training.metrics import Bout, Episode, Interval, LabelledSound
+from models.training.metrics import (
+    Bout,
+    CollarCounts,
+    Episode,
+    Interval,
+    LabelAlarms,
+    LabelledSound,
+    NightMinutes,
+)
 from monitor.errors import ConfigError
 
 SNR_BANDS_DB: Final = ((-10.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, 20.0), (20.0, 60.0))
 CLIPPED_SHARE: Final = 1e-5
 """From this share of samples on, an hour counts as clipped."""
+RT60_BANDS_S: Final = ((0.0, 0.25), (0.25, 0.35), (0.35, 0.45), (0.45, 9.0))
+NIGHT_H: Final = 10
+NAMED_SOUNDS: Final = {
+    "baby_laugh": "baby laugh",
+    "cat": "cat",
+    "singing": "singing",
+    "laugh": "laugh (adults, some babies)",
+    "speech": "speech, TV talk",
+    "radio": "radio",
+    "music": "music",
+    "siren": "siren",
+}
+"""Labels that are reported by name, whether or not a split has them."""
 
 Event = Mapping[str, Any]
 
@@ -40,10 +63,10 @@ class Hour:
 
 
 def read_hour(truth: Path) -> Hour:
-    """Read one ``hour-000.jsonl``."""
+    """Read one ``hour-000.jsonl``; its name says the set it belongs to."""
     lines = [json.loads(line) for line in truth.read_text().splitlines()]
     return Hour(
-        name=truth.stem,
+        name=f"{truth.parent.name}/{truth.stem}",
         about=lines[0],
         bouts=tuple(line for line in lines if line["type"] == "bout"),
         distractors=tuple(line for line in lines if line["type"] == "distractor"),
@@ -92,6 +115,11 @@ class SystemScore:
     minutes_error: float
     """Reported minus true minutes of crying per hour."""
     cpu_s_per_hour: float
+    minutes_a_night: NightMinutes
+    """From the hours with crying."""
+    collars: CollarCounts
+    labels: Mapping[str, LabelAlarms]
+    """False alarms by the sound that raised them, for every label that was played."""
 
     def clear(self) -> list[Judged]:
         """The bouts that are surely crying; a doubtful one is neither a hit nor a miss."""
@@ -124,6 +152,8 @@ def score_system(name: str, hours: Sequence[Hour], said: Sequence[SystemHour]) -
     """Lay what a system said beside the truth, hour by hour."""
     judged: list[Judged] = []
     alarms: list[tuple[str, Episode, str]] = []
+    labels: dict[str, LabelAlarms] = {}
+    collars = CollarCounts(0, 0, 0)
     for hour, system in zip(hours, said, strict=True):
         matching = metrics.match_episodes(hour.spans(), system.episodes)
         judged += [
@@ -133,29 +163,67 @@ def score_system(name: str, hours: Sequence[Hour], said: Sequence[SystemHour]) -
         for number in matching.false_alarms:
             episode = system.episodes[number]
             alarms.append((hour.name, episode, metrics.alarm_label(episode, hour.sounds())))
+        raised = [system.episodes[number] for number in matching.false_alarms]
+        for label, more in metrics.alarms_by_label(raised, hour.sounds()).items():
+            labels[label] = labels.get(label, LabelAlarms(0, 0, 0.0)) + more
+        collars += metrics.collar_counts(hour.spans(), system.episodes)
     total = sum(hour.hours for hour in hours)
-    true_s = sum(bout["crying_s"] for hour in hours for bout in hour.bouts)
-    reported_s = sum(system.crying_s for system in said)
+    true_s = [sum(bout["crying_s"] for bout in hour.bouts) for hour in hours]
+    reported_s = [system.crying_s for system in said]
     return SystemScore(
         name=name,
         judged=tuple(judged),
         false_alarms=tuple(alarms),
         hours=total,
-        minutes_error=metrics.crying_minutes_error(true_s, reported_s, total),
+        minutes_error=metrics.crying_minutes_error(sum(true_s), sum(reported_s), total),
         cpu_s_per_hour=sum(s.cpu_s_per_hour * h.hours for s, h in zip(said, hours, strict=True)) / total,
+        minutes_a_night=_minutes_a_night(hours, true_s, reported_s),
+        collars=collars,
+        labels=labels,
     )
 
 
-def strata(score: SystemScore) -> dict[str, dict[str, Callable[[Judged], bool]]]:
-    """The ways in which recall is broken down: for each, its classes and who belongs to them."""
-    rooms = sorted({judged.bout["room"] for judged in score.judged})
+def _minutes_a_night(
+    hours: Sequence[Hour], true_s: Sequence[float], reported_s: Sequence[float]
+) -> NightMinutes:
+    own = [k for k, hour in enumerate(hours) if hour.bouts]
+    return metrics.minutes_a_night(
+        [(reported_s[k] - true_s[k]) / 60.0 / hours[k].hours for k in own],
+        [true_s[k] / 60.0 / hours[k].hours for k in own],
+        np.random.default_rng(0),
+        hours=NIGHT_H,
+    )
+
+
+def strata(
+    score: SystemScore, rt60_s: Mapping[str, float | None] | None = None
+) -> dict[str, dict[str, Callable[[Judged], bool]]]:
+    """The ways in which recall is broken down: for each, its classes and who belongs to them.
+
+    ``rt60_s``: reverberation time by room; without it rooms are told by name.
+    """
     widths = sorted({judged.hour["bandwidth_hz"] for judged in score.judged}, key=lambda hz: hz or 1e9)
     return {
         "SNR": {f"{low:.0f} to {high:.0f} dB": _in_band(low, high) for low, high in SNR_BANDS_DB},
         "bandwidth": {f"{hz:.0f} Hz" if hz else "full": _with_width(hz) for hz in widths},
-        "room": {room: _in_room(room) for room in rooms},
+        "room": _rooms(score, rt60_s),
         "microphone": {"clipped": _clipped, "clean": lambda judged: not _clipped(judged)},
     }
+
+
+def _rooms(
+    score: SystemScore, rt60_s: Mapping[str, float | None] | None
+) -> dict[str, Callable[[Judged], bool]]:
+    if rt60_s is None:
+        return {room: _in_room({room}) for room in sorted({judged.bout["room"] for judged in score.judged})}
+    bands = {
+        f"RT60 {low:.2f} to {high:.2f} s" if high < 9.0 else f"RT60 over {low:.2f} s": {
+            room for room, rt60 in rt60_s.items() if rt60 is not None and low <= rt60 < high
+        }
+        for low, high in RT60_BANDS_S
+    }
+    bands["measured room, RT60 not stated"] = {room for room, rt60 in rt60_s.items() if rt60 is None}
+    return {name: _in_room(rooms) for name, rooms in bands.items()}
 
 
 def _in_band(low: float, high: float) -> Callable[[Judged], bool]:
@@ -166,8 +234,8 @@ def _with_width(hz: float | None) -> Callable[[Judged], bool]:
     return lambda judged: judged.hour["bandwidth_hz"] == hz
 
 
-def _in_room(room: str) -> Callable[[Judged], bool]:
-    return lambda judged: judged.bout["room"] == room
+def _in_room(rooms: set[str]) -> Callable[[Judged], bool]:
+    return lambda judged: judged.bout["room"] in rooms
 
 
 def _clipped(judged: Judged) -> bool:

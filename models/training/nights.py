@@ -1,11 +1,13 @@
 """Synthetic nights: hours of audio from one split of which the truth is known to the frame.
 
-    python -m models.training.nights --split test --hours 8 --seed 1 --out nights/test
+    python -m models.training.nights --split test --hours 24 --seed 1 --out nights/test
+    python -m models.training.nights --split test --hours 8 --seed 101 --no-cries --out nights/quiet
 
 An hour is a background (a quiet room's floor, a noise machine, or recordings looped) that changes now and
 then, bouts of crying of one baby each, and distractors of every other label, each in a room of the same
 split, heard through one microphone. Hour ``i`` depends on the seed, the split and ``i`` alone, so a longer
-set begins with the shorter one. Beside each ``hour-000.flac`` stands ``hour-000.jsonl`` with the truth.
+set begins with the shorter one. ``--no-cries`` leaves the crying out: whatever is raised in such hours is a
+false alarm. Beside each ``hour-000.flac`` stands ``hour-000.jsonl`` with the truth.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--distractors-per-hour", type=int, default=60)
+    parser.add_argument("--no-cries", action="store_true", help="distractors only, to count false alarms")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="audio data (default: $CRADLEWATCH_DATA)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio is kept here")
@@ -76,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = NightRecipe(
         options.split, options.hours, options.seed, distractors_per_hour=options.distractors_per_hour
     )
+    if options.no_cries:
+        recipe = replace(recipe, bouts_per_hour=0)
     try:
         write_nights(recipe, data_root(options.data), options.cache, options.out)
     except MonitorError as error:

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.metrics import Episode
+from models.training.tracks import Track
+from monitor.detect.activity import HOP, ActivityDetector
+from monitor.detect.episode import EpisodeRules, EpisodeTracker, Hop
 from monitor.detect.pipeline import Pipeline
+from monitor.detect.settings import DetectorSettings
+from monitor.detect.vad import Vad
 from monitor.types import (
     Block,
+    Dbfs,
     DetectorOutput,
     EpisodeEnded,
     Gap,
@@ -42,6 +48,11 @@ class Heard:
     scores: NDArray[np.float32]
     """Per hop: the smoothed score, nan while the gate model slept."""
     cpu_s: float
+
+    def track(self) -> Track:
+        """The smoothed scores hop by hop, 0 where the gate model slept."""
+        edges = np.concatenate(([0.0], self.hop_stops_s))
+        return Track(edges, np.where(self.awake, self.scores, 0.0).astype(np.float64), self.awake)
 
     @property
     def top_score(self) -> float:
@@ -104,3 +115,29 @@ def _heard(outputs: Sequence[DetectorOutput], origin: int, cpu_s: float) -> Hear
         scores=np.array([np.nan if hop.score is None else hop.score for hop in hops], dtype=np.float32),
         cpu_s=cpu_s,
     )
+
+
+def awake_hops(x: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which whole hops of a recording the cheap activity stage lets through to the gate model."""
+    settings = DetectorSettings()
+    stage = ActivityDetector(Vad(settings.vad_mode), settings.level_margin_db)
+    hops = range(0, len(x) - HOP + 1, HOP)
+    return np.array([stage.process(x[k : k + HOP]).active for k in hops], dtype=np.bool_)
+
+
+def tracked_episodes(
+    scores: Sequence[float], awake: Sequence[bool], rules: EpisodeRules
+) -> tuple[list[Episode], float]:
+    """What the runtime's state machine makes of hop scores: its episodes, and their seconds of crying.
+
+    A hop that is not ``awake`` counts as 0, unless an episode is open: that keeps the gate model awake.
+    """
+    tracker = EpisodeTracker(rules)
+    events = []
+    for k, (score, active) in enumerate(zip(scores, awake, strict=True)):
+        heard = score if active or tracker.crying else 0.0
+        events += tracker.process(Hop(SampleIndex(k * HOP), SampleIndex((k + 1) * HOP), heard, Dbfs(0.0)))
+    events += tracker.finish(SampleIndex(len(scores) * HOP))
+    ended = [event for event in events if isinstance(event, EpisodeEnded)]
+    episodes = [Episode(seconds(e.onset), seconds(e.detected), seconds(e.offset)) for e in ended]
+    return episodes, sum(event.crying_s for event in ended)

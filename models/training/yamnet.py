@@ -8,15 +8,14 @@ without such a window. The network is the TFLite file itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.metrics import Episode
+from models.training.window_rules import Rival, Rule, WindowScores
 from monitor.errors import ModelError
 from monitor.types import SAMPLE_RATE_HZ
 
@@ -26,19 +25,9 @@ N_CLASSES: Final = 521
 CRYING_CLASSES: Final = slice(19, 22)
 """Crying, sobbing; Baby cry, infant cry; Whimper: Frigate merges them into its label ``crying``."""
 MODEL_FILE: Final = "yamnet/yamnet_wave_dynint8.tflite"
-MAX_NOT_HEARD_S: Final = 30.0
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From 15,600 samples in [-1, 1] to 521 scores."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a window counts as crying: score above, and RMS (of int16 samples) at least."""
-
-    name: str
-    threshold: float
-    min_rms: float = 0.0
 
 
 RULES: Final = (
@@ -73,20 +62,6 @@ class Yamnet:
         return scores.reshape(-1, N_CLASSES).max(axis=0)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowScores:
-    """What the rules look at, one entry a window; ``cpu_s`` is the network's process time for it."""
-
-    crying: NDArray[np.float64]
-    rms: NDArray[np.float64]
-    cpu_s: NDArray[np.float64]
-
-    def cpu_s_per_hour(self, rule: Rule) -> float:
-        """Process time per hour of audio when windows under the volume limit are not scored."""
-        scored = self.rms >= rule.min_rms
-        return float(self.cpu_s[scored].sum() / (len(self.rms) * WINDOW_S) * 3600.0)
-
-
 def score_windows(x: NDArray[np.int16], scorer: Scorer) -> WindowScores:
     """Score each whole window of a recording; what is left at its end is not heard, as in Frigate."""
     windows = x[: len(x) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)
@@ -97,22 +72,12 @@ def score_windows(x: NDArray[np.int16], scorer: Scorer) -> WindowScores:
         rms[i] = np.sqrt(np.mean(np.square(as_float)))
         crying[i] = scorer(as_float / np.float32(32768.0))[CRYING_CLASSES].max()
         cpu[i] = time.process_time() - begun
-    return WindowScores(crying, rms, cpu)
+    return WindowScores(crying, rms, cpu, WINDOW_S, WINDOW_S)
 
 
-def rule_episodes(scores: WindowScores, rule: Rule) -> list[Episode]:
-    """The events of one rule; each lasts to the end of its last window that fired."""
-    hits = np.flatnonzero((scores.crying > rule.threshold) & (scores.rms >= rule.min_rms))
-    episodes: list[Episode] = []
-    for hit in hits:
-        start, stop = float(hit) * WINDOW_S, float(hit + 1) * WINDOW_S
-        if episodes and stop - episodes[-1].offset_s <= MAX_NOT_HEARD_S:
-            episodes[-1] = Episode(episodes[-1].onset_s, episodes[-1].detected_s, stop)
-        else:
-            episodes.append(Episode(start, stop, stop))
-    return episodes
-
-
-def crying_s(episodes: Sequence[Episode]) -> float:
-    """Seconds that the events say were crying."""
-    return sum(episode.offset_s - episode.onset_s for episode in episodes)
+def rival(pretrained: Path) -> Rival:
+    """YAMNet, ready to be measured."""
+    path = pretrained / MODEL_FILE
+    network = Yamnet(path)
+    version = f"yamnet {WINDOW_SAMPLES} {CRYING_CLASSES.start}:{CRYING_CLASSES.stop}"
+    return Rival("YAMNet", path, RULES, lambda x: score_windows(x, network), version)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.training import evaluate, evaluate_clips, night_score
+from models.training import evaluate, evaluate_clips, evaluate_nights, night_curves, night_score, night_tables
 from models.training.corpus import Clip
 from models.training.evaluate_clips import padded
-from models.training.evaluate_nights import GateLoss, gate_loss
 from models.training.metrics import Episode
+from models.training.night_hearing import GateLoss, Systems, gate_loss, hear_hour
 from models.training.night_score import Hour, SystemHour
-from models.training.streaming import Heard, Listener
+from models.training.streaming import Heard, Listener, awake_hops, tracked_episodes
 from monitor.detect.activity import HOP, ActivityDetector
 from monitor.detect.episode import EpisodeRules, EpisodeTracker
 from monitor.detect.gate import ScoreSmoother
@@ -168,6 +168,58 @@ def _nights(folder, x):
     return folder
 
 
+def test_rooms_are_told_by_reverberation_where_it_is_known():
+    score = _score()
+    by = night_score.strata(score, {"r": 0.2, "q": None, "elsewhere": 0.6})["room"]
+    assert {name: score.recall(where)[1] for name, where in by.items()} == {
+        "RT60 0.00 to 0.25 s": 3,
+        "RT60 0.25 to 0.35 s": 0,
+        "RT60 0.35 to 0.45 s": 0,
+        "RT60 over 0.45 s": 0,
+        "measured room, RT60 not stated": 1,
+    }
+
+
+def test_alarms_by_label_know_their_exposure():
+    score = _score()
+    assert score.labels["dog"].alarms == 1
+    assert score.labels["dog"].exposure_s == 5.0
+    assert score.labels["dog"].per_hour_of_exposure().value == pytest.approx(3600.0 / 5.0)
+
+
+def test_sound_without_a_recording_has_a_row_that_says_so():
+    score = _score()
+    table = night_tables.named_sounds([score], score.labels)
+    names, cells = list(table.columns[0].cells), list(table.columns[3].cells)
+    assert cells[names.index("baby laugh")] == "no recording in this split"
+
+
+def test_swept_scores_at_the_released_threshold_raise_what_the_pipeline_raised(listener):
+    x = _evening()
+    heard = listener.listen(x)
+    episodes, crying_s = tracked_episodes(heard.track().scores.tolist(), heard.awake.tolist(), RULES)
+    # The last hop is not whole: the state machine alone counts it in full.
+    assert [(e.onset_s, e.detected_s) for e in episodes] == [
+        (e.onset_s, e.detected_s) for e in heard.episodes
+    ]
+    assert crying_s == pytest.approx(heard.crying_s, abs=0.24)
+
+
+def test_sleeping_hop_counts_only_while_an_episode_is_open():
+    scores = [0.9] * 8
+    calm, _ = tracked_episodes(scores, [False] * 8, RULES)
+    begun, _ = tracked_episodes(scores, [True, True] + [False] * 6, RULES)
+    assert calm == []
+    assert [episode.offset_s for episode in begun] == pytest.approx([8 * 0.24])
+
+
+def test_cheap_stage_wakes_at_the_sound():
+    awake = awake_hops(_evening())
+    stops = 0.24 * np.arange(1, len(awake) + 1)
+    assert awake[(stops > 10.3) & (stops < 12.9)].all()
+    assert not awake[stops < 9.9].any()
+
+
 def test_unfinished_nights_are_refused_with_exit_code_2(tmp_path, capsys):
     assert evaluate.main(["nights", str(tmp_path)]) == 2
     assert "holds no finished nights" in capsys.readouterr().err
@@ -179,12 +231,47 @@ def test_missing_models_are_one_sentence(tmp_path, capsys):
     assert "none" in capsys.readouterr().err
 
 
+def test_two_sets_of_one_name_are_refused(tmp_path, capsys):
+    folders = [str(_nights(_made(tmp_path / part) / "n", _evening())) for part in ("a", "b")]
+    assert evaluate.main(["nights", *folders, "--jobs", "1"]) == 2
+    assert "same name" in capsys.readouterr().err
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_rivals_must_be_named_to_be_measured_alone(tmp_path, capsys):
+    assert evaluate.main(["nights", str(tmp_path), "--only-rivals"]) == 2
+    assert "--yamnet or --mn04" in capsys.readouterr().err
+
+
+def test_released_detector_is_measured_with_its_curve(tmp_path):
+    folder = _nights(tmp_path / "n", _evening())
+    heard = hear_hour(Systems(DetectorSettings()), folder / "hour-000.flac")
+    assert heard.hour.name == "n/hour-000"
+    found = [counted.found for counted in heard.scored["cradlewatch"].counted]
+    assert len(found) == len(night_curves.THRESHOLDS)
+    assert sorted(found, reverse=True) == found  # one bout: once missed, a higher threshold misses it too
+    track = heard.scored["cradlewatch"].track
+    assert len(track.edges_s) == len(track.scores) + 1
+    assert track.edges_s[-1] == pytest.approx(23.0)
+
+
+def test_file_without_curves_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds no curves"):
+        evaluate_nights._thresholds(tmp_path / "x.json")
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("loudness=3", "no such setting"),
         ("onset_threshold=high", "not a number"),
         ("classify=1", "truth value"),
+        ("model_form=int4", "int8, float"),
     ],
 )
 def test_wrong_setting_names_key_and_value(assignment, message):

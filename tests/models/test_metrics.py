@@ -192,3 +192,39 @@ def test_false_alarm_belongs_to_the_sound_heard_when_it_was_raised():
         "cat": LabelAlarms(0, 2, 14.0),
         "dog": LabelAlarms(1, 1, 5.0),
     }
+
+
+def test_collars_ask_for_onset_and_offset():
+    bouts = [Bout(10.0, 20.0), Bout(100.0, 110.0), Bout(200.0, 203.0)]
+    episodes = [
+        Episode(10.9, 11.0, 22.0),  # within 1 s, and within a fifth of 10 s
+        Episode(101.1, 102.0, 110.0),  # onset too late
+        Episode(200.0, 201.0, 204.1),  # a fifth of 3 s is less than 1 s, and that is exceeded
+    ]
+    counts = metrics.collar_counts(bouts, episodes)
+    assert (counts.hits, counts.bouts, counts.episodes) == (1, 3, 3)
+    assert counts.f1() == pytest.approx(1 / 3)
+    assert math.isnan(metrics.collar_counts([], []).f1())
+
+
+def test_an_episode_agrees_with_one_bout_only():
+    counts = metrics.collar_counts([Bout(10.0, 12.0), Bout(10.5, 12.0)], [Episode(10.0, 10.5, 12.0)])
+    assert counts.hits == 1
+
+
+def test_minutes_of_a_night_add_up_over_its_hours():
+    night = metrics.minutes_a_night([0.5] * 4, [2.0] * 4, np.random.default_rng(0))
+    assert (night.true_min, night.bias_min) == (20.0, 5.0)
+    assert (night.error_p50_min, night.error_p95_min) == (5.0, 5.0)
+
+
+def test_errors_of_opposite_sign_cancel_in_the_bias_and_not_in_the_size():
+    night = metrics.minutes_a_night([1.0, -1.0], [2.0, 2.0], np.random.default_rng(0), hours=1)
+    assert night.bias_min == 0.0
+    assert (night.error_p50_min, night.error_p95_min) == (1.0, 1.0)
+
+
+def test_size_of_a_nights_error_is_that_of_a_random_walk():
+    # Ten hours of +-1: |error| is 0, 2, 4, 6 with P = .246, .410, .234, .088; the median is 2, p95 is 6.
+    night = metrics.minutes_a_night([1.0, -1.0], [0.0, 0.0], np.random.default_rng(0))
+    assert (night.error_p50_min, night.error_p95_min) == (2.0, 6.0)

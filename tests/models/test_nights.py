@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -65,6 +66,36 @@ def test_an_hour_is_the_same_again_and_its_neighbour_is_not(maker, hours):
     np.testing.assert_array_equal(track, hours[0][0])
     assert truth == hours[0][1]
     assert hours[1][1] != truth
+
+
+def test_a_longer_set_begins_with_the_shorter_one(folder, tmp_path):
+    short = NightRecipe("test", hours=1, hour_s=200.0, bouts_per_hour=1, distractors_per_hour=3)
+    for name, recipe in (("short", short), ("long", replace(short, hours=2))):
+        nights.write_nights(recipe, folder.root, tmp_path / "cache", tmp_path / name)
+    for kind in ("flac", "jsonl"):
+        files = [tmp_path / name / f"hour-000.{kind}" for name in ("short", "long")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert len(json.loads((tmp_path / "long" / "nights.json").read_text())["hours"]) == 2
+
+
+def test_hours_without_cries_hold_distractors_only(folder, tmp_path):
+    recipe = replace(RECIPE, bouts_per_hour=0)
+    quiet = _maker(folder, recipe, tmp_path)
+    for index in range(5):  # five: each range of the microphone's gain comes once
+        track, truth = quiet.hour(index)
+        assert _of(truth, "bout") == []
+        assert len(_of(truth, "distractor")) > 0
+        assert not any(line["overlaps_bout"] for line in _of(truth, "distractor"))
+        assert np.abs(track).max() <= 1.0
+
+
+def test_no_cries_is_an_option(folder, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(nights, "write_nights", lambda recipe, *_: made.append(recipe))
+    argv = ["--split", "test", "--hours", "1", "--out", str(tmp_path), "--data", str(folder.root)]
+    assert nights.main([*argv, "--no-cries"]) == 0
+    assert nights.main(argv) == 0
+    assert [recipe.bouts_per_hour for recipe in made] == [0, 6]
 
 
 def test_hour_has_its_length_and_is_never_silent_nor_beyond_full_scale(hours):
