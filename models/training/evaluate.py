@@ -51,7 +51,7 @@ def settings_with(assignments: Sequence[str]) -> DetectorSettings:
 def _parsed(key: str, text: str, kind: str) -> bool | int | float | str:
     if kind == "ModelForm":
         if text not in get_args(ModelForm):
-            raise ConfigError(f"--set {key}={text}: no such form.", f"Write {', '.join(get_args(ModelForm))}.")
+            raise ConfigError(f"--set {key}={text}: no such form.", "Write auto, int8 or float.")
         return text
     if kind == "bool":
         if text not in ("true", "false"):

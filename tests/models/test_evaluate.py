@@ -271,7 +271,7 @@ def test_file_without_curves_is_refused(tmp_path):
         ("loudness=3", "no such setting"),
         ("onset_threshold=high", "not a number"),
         ("classify=1", "truth value"),
-        ("model_form=int4", "int8, float"),
+        ("model_form=int4", "no such form"),
     ],
 )
 def test_wrong_setting_names_key_and_value(assignment, message):
