@@ -7,12 +7,12 @@ cries. Temperature and abstention come from the validation split.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.training import corpus, export, metrics, mixing, teach
+from models.training.gate import Preparation, common_options, preparation
 from models.training.nets.cause import CauseNet
 from models.training.train import Indices, Loss, Schedule, fit
 from monitor.detect.classifier import SEGMENT_FRAMES
@@ -189,25 +190,17 @@ def report(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--pretrained", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    recipe = tomllib.loads(options.recipe.read_text())
-    options.out.mkdir(parents=True, exist_ok=True)
-    root, pretrained = corpus.data_root(options.data), corpus.pretrained_root(options.pretrained)
-    clips = [c for c in corpus.load_manifest(root) if c.source == "donateacry" or c.label == "cry"]
-    store, seed = corpus.AudioStore(root, options.cache), recipe["seed"]
+def run(recipe: dict[str, Any], prepare: Preparation, out: Path) -> None:
+    """From clips to both ONNX forms in ``out``. ``limit`` in the recipe takes so many clips a split."""
+    out.mkdir(parents=True, exist_ok=True)
+    clips = [c for c in corpus.load_manifest(prepare.data) if c.source == "donateacry" or c.label == "cry"]
+    store, seed = corpus.AudioStore(prepare.data, prepare.cache), recipe["seed"]
 
     def gather(split: corpus.Split, *, causes_only: bool, copies: int) -> Segments:
         own = [c for c in clips if c.split == split and (c.train_ok or split != "train")]
-        chosen = [c for c in own if c.cause5 is not None or not causes_only]
-        rirs = corpus.load_rirs(root, split)
-        return segments_of(chosen, store, pretrained, copies=copies, rirs=rirs, seed=seed)
+        chosen = [c for c in own if c.cause5 is not None or not causes_only][: recipe.get("limit")]
+        rirs = corpus.load_rirs(prepare.data, split)
+        return segments_of(chosen, store, prepare.pretrained, copies=copies, rirs=rirs, seed=seed)
 
     train = gather("train", causes_only=False, copies=recipe["copies"])
     held_out = {split: gather(split, causes_only=True, copies=0) for split in ("val", "test")}
@@ -237,14 +230,17 @@ def main() -> None:
     for split, part in held_out.items():
         evidence = logits_of(net, part.features)
         scores[split] = report(posterior(evidence, temperature, priors), part.cause, priors, evidence)
-    torch.save(net.state_dict(), options.out / "cause.pt")
-    (options.out / "decision.json").write_text(json.dumps(decision, indent=2))
-    (options.out / "scores.json").write_text(json.dumps(scores, indent=2))
+    torch.save(net.state_dict(), out / "cause.pt")
+    (out / "decision.json").write_text(json.dumps(decision, indent=2))
+    (out / "scores.json").write_text(json.dumps(scores, indent=2))
     print(json.dumps({"decision": decision, "scores": scores}, indent=2))
-    export.export_cause(net, options.out / "cause.float.onnx")
-    export.quantize_cause(
-        options.out / "cause.float.onnx", options.out / "cause.int8.onnx", train.features[:300]
-    )
+    export.export_cause(net, out / "cause.float.onnx")
+    export.quantize_cause(out / "cause.float.onnx", out / "cause.int8.onnx", train.features[:300])
+
+
+def main() -> None:
+    options = common_options(__doc__, "python -m models.training.cause").parse_args()
+    run(tomllib.loads(options.recipe.read_text()), preparation(options), options.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,12 @@ class Preparation:
         self.cache = cache
         self.jobs = jobs
 
-    def folder(self, split: corpus.Split, *, n: int, seed: int) -> Path:
-        """Where scenes of one split are, made if need be; those of train keep to licences for a release."""
-        folder = self.cache / f"scenes-{split}-{n}-{seed}"
+    def folder(self, split: corpus.Split, *, n: int, seed: int, every_clip: bool = False) -> Path:
+        """Where scenes of one split are, made if need be.
+
+        Those of train keep to licences that allow a release, unless ``every_clip`` asks what that costs.
+        """
+        folder = self.cache / f"scenes-{split}-{n}-{seed}{'-every' if every_clip else ''}"
         scenes.build(
             folder,
             self.data,
@@ -131,39 +134,53 @@ class Preparation:
             split,
             n=n,
             seed=seed,
-            only_train_ok=split == "train",
+            only_train_ok=split == "train" and not every_clip,
             jobs=self.jobs,
         )
         return folder
 
-    def features(self, split: corpus.Split, *, n: int, seed: int) -> NDArray[np.float16]:
+    def features(
+        self, split: corpus.Split, *, n: int, seed: int, every_clip: bool = False
+    ) -> NDArray[np.float16]:
         """Log-mel of the scenes, (n, 500, N_MELS)."""
-        folder = self.folder(split, n=n, seed=seed)
+        folder = self.folder(split, n=n, seed=seed, every_clip=every_clip)
         return kept(
             folder / f"features-{fingerprint()[:12]}.npy",
             lambda: np.stack([log_mel(audio).astype(np.float16) for audio in scenes.load(folder).audio]),
         )
 
-    def material(self, split: corpus.Split, *, n: int, seed: int) -> Material:
+    def material(self, split: corpus.Split, *, n: int, seed: int, every_clip: bool = False) -> Material:
         """What the gate's training takes of the scenes of one split."""
-        folder = self.folder(split, n=n, seed=seed)
+        folder = self.folder(split, n=n, seed=seed, every_clip=every_clip)
         scene_set = scenes.load(folder)
         return Material(
-            features=self.features(split, n=n, seed=seed),
+            features=self.features(split, n=n, seed=seed, every_clip=every_clip),
             columns=kept(folder / "columns.npy", lambda: teach.columns_of(self.pretrained, scene_set.audio)),
             label=np.array(scene_set.label),
             weight=np.array(scene_set.weight),
         )
 
 
-def train(recipe: dict[str, Any], material: dict[str, Material], out: Path) -> None:
-    """Teacher's head, student, scores and both ONNX forms into ``out``."""
+def lessons_of(
+    recipe: Mapping[str, Any], material: Mapping[str, Material], out: Path
+) -> dict[str, teach.Lesson]:
+    """Train the teacher's head, kept in ``out``, and let it speak about all scenes."""
+    own, seed = material["train"], recipe["seed"]
+    head = teach.train_head(own.columns, own.label, own.weight, Schedule(**recipe["teacher"]), seed)
+    torch.save(head.state_dict(), out / "teacher_head.pt")
+    axes = teach.principal_axes(own.columns, recipe["student"]["hints"], seed)
+    return {split: teach.lesson(head, part.columns, axes) for split, part in material.items()}
+
+
+def train(
+    recipe: Mapping[str, Any],
+    material: Mapping[str, Material],
+    lessons: Mapping[str, teach.Lesson],
+    out: Path,
+) -> None:
+    """Student, scores and both ONNX forms into ``out``."""
     seed, shape = recipe["seed"], recipe["student"]
     own = material["train"]
-    head = teach.train_head(own.columns, own.label, own.weight, Schedule(**recipe["teacher"]), seed)
-    axes = teach.principal_axes(own.columns, shape["hints"], seed)
-    lessons = {split: teach.lesson(head, part.columns, axes) for split, part in material.items()}
-
     torch.manual_seed(seed)
     net = GateNet(tuple(shape["channels"]), shape["width"], n_classes=1 + shape["hints"])
     # Few channels: this layout makes the convolutions two to four times as fast on a CPU.
@@ -174,7 +191,6 @@ def train(recipe: dict[str, Any], material: dict[str, Material], out: Path) -> N
     student = fit(net, len(own.label), loss, Schedule(**recipe["schedule"]), seed=seed, title="student")
     assert isinstance(student, GateNet)
     torch.save({"state": student.state_dict(), "shape": shape}, out / "gate.pt")
-    torch.save(head.state_dict(), out / "teacher_head.pt")
     scores = {
         "teacher": step_scores(lessons["val"].cry, material["val"]),
         "student": step_scores(logits_of(student, material["val"].features), material["val"]),
@@ -183,7 +199,7 @@ def train(recipe: dict[str, Any], material: dict[str, Material], out: Path) -> N
     print(json.dumps(scores, indent=2))
     export.export_gate(student, out / "gate.float.onnx")
     export.quantize_gate(
-        out / "gate.float.onnx", out / "gate.int8.onnx", own.features[:: len(own.label) // 200]
+        out / "gate.float.onnx", out / "gate.int8.onnx", own.features[:: max(1, len(own.label) // 200)]
     )
 
 
@@ -192,7 +208,7 @@ def run(recipe: dict[str, Any], prepare: Preparation, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     splits: tuple[corpus.Split, ...] = ("train", "val")
     material = {split: prepare.material(split, **recipe["scenes"][split]) for split in splits}
-    train(recipe, material, out)
+    train(recipe, material, lessons_of(recipe, material, out), out)
 
 
 def common_options(description: str | None, prog: str) -> argparse.ArgumentParser:

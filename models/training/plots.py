@@ -49,6 +49,8 @@ def det(result: Mapping[str, Any]) -> Figure:
     figure, axes = _figure(5.2)
     for k, (name, own) in enumerate(result["scores"].items()):
         points = [point for point in own["points"] if point["recall"]["value"] is not None]
+        # From few false alarms to many: a step never shows a recall before its false alarms are reached.
+        points.sort(key=lambda point: (point["alarms_per_hour"]["value"], point["recall"]["value"]))
         x = [max(point["alarms_per_hour"]["value"], FEWEST_PER_HOUR) for point in points]
         y = [100.0 * (1.0 - point["recall"]["value"]) for point in points]
         axes.step(
@@ -70,6 +72,9 @@ def det(result: Mapping[str, Any]) -> Figure:
             label=f"{name}, as released" if k == 0 and name == REPORTED[0] else f"{name}, fixed rules",
         )
     axes.set_xscale("log")
+    ticks = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_xlim(FEWEST_PER_HOUR * 0.9, 30.0)
     axes.set_ylim(0.0, 100.0)
     axes.set_xlabel(f"false alarms per hour (none: drawn at {FEWEST_PER_HOUR:g})")
@@ -129,7 +134,7 @@ def reliability(result: Mapping[str, Any]) -> Figure:
     axes.set_ylim(0.0, 1.0)
     axes.set_xlabel("score of a step that the model heard")
     axes.set_ylabel("share of these steps that were crying")
-    axes.set_title("Reliability of the scores (crying is rarer at night than in training)")
+    axes.set_title("Reliability of the scores over whole nights")
     return _finished(figure, axes)
 
 
@@ -155,10 +160,13 @@ def false_alarms(result: Mapping[str, Any]) -> Figure:
             label=system["name"],
         )
     axes.set_yticks(range(len(labels)), [_label_text(label, systems) for label in labels])
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel("false alarms per hour of exposure; whisker: upper 95 % limit")
     axes.set_title("False alarms by the sound that raised them")
-    return _finished(figure, axes, "lower right")
+    _finished(figure, axes, None)
+    # Below: within the axes it would lie on bars.
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    return figure
 
 
 def _labels(systems: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -199,12 +207,13 @@ def _figure(height_in: float) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
-def _finished(figure: Figure, axes: Axes, legend: str = "best") -> Figure:
+def _finished(figure: Figure, axes: Axes, legend: str | None = "best") -> Figure:
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc=legend, fontsize=9, framealpha=0.9)
+    if legend is not None:
+        axes.legend(loc=legend, fontsize=9, framealpha=0.9)
     return figure
 
 

@@ -1,201 +1,130 @@
-"""Write a folder that ships: model, manifest, golden outputs, card.
+"""From public data to released artefacts, in one command.
 
-    python -m models.training.release gate --run runs/gate --figures runs/gate/test.json
-    python -m models.training.release cause --run runs/cause
+    python -m models.training.release --recipe models/recipes/release.toml --out runs/release
 
-Refuses when int8 falls outside the agreed margin of float. The hand-written part of a card (intended
-use, limits) stands in ``models/training/cards/``.
+Each step leaves its result in ``--out`` and is passed over when that is there: delete a folder to repeat a
+step. ``--figures`` takes a JSON of results on the test split into the cards.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
+from rich.console import Console
 
-from models.training import corpus, quantize
-from models.training.cause import LABELS
-from monitor.detect import artifacts
-from monitor.detect.activity import HOP
-from monitor.detect.classifier import SEGMENT_FRAMES
-from monitor.detect.features import FRAME_HOP, fingerprint, log_mel
-from monitor.detect.inference import Network
-from monitor.detect.loading import gate_logits, verify_artifacts
-from monitor.errors import ConfigError
+from models.training import artefact, card, cause, corpus, gate, nights, tune, verifier
+from models.training.gate import Preparation, common_options, preparation
+from models.training.night_maker import NightRecipe
+from monitor.detect.artifacts import Kind
+from monitor.detect.loading import verify_artifacts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "models" / "artifacts"
-CARDS = Path(__file__).with_name("cards")
-RECORDING = REPOSITORY / "monitor" / "demo" / "nursery.flac"
-GOLDEN_S = 12
-"""Seconds of the demonstration recording, its first cry among them, that a release is checked with."""
-
-QUANTIZATION_MARGIN = {"gate": 0.08, "cause": 0.05}
-"""Largest mean difference of probabilities, int8 to float, on the golden input."""
 
 
-def golden_audio() -> NDArray[np.int16]:
-    """The part of our own demonstration recording around its first cry, int16 (n * HOP,)."""
-    samples, _ = soundfile.read(RECORDING, dtype="int16")
-    truth = json.loads(RECORDING.with_suffix(".json").read_text())
-    onset = min(event["onset_s"] for event in truth["happenings"] if event["kind"] == "cry")
-    start = max(0, round((onset - GOLDEN_S / 3) * 16_000))
-    return samples[start : start + GOLDEN_S * 16_000 // HOP * HOP]
+@dataclass
+class Steps:
+    """Runs steps once, and says how long each took."""
+
+    console: Console
+    taken: dict[str, float] = field(default_factory=dict)
+
+    def once(self, name: str, result: Path, make: Callable[[], object]) -> None:
+        """Call ``make`` unless ``result`` is there already."""
+        if result.exists():
+            self.console.print(f"{name}: {result} is there")
+            return
+        begun = time.monotonic()
+        make()
+        self.taken[name] = time.monotonic() - begun
+        self.console.print(f"{name}: {self.taken[name] / 60.0:.1f} min")
 
 
-def golden_outputs(kind: str, run: Path) -> dict[str, NDArray[Any]]:
-    """Inputs with the outputs of float and int8."""
-    audio = golden_audio()
-    if kind == "gate":
-        answers = {form: gate_logits(Network(run / f"gate.{form}.onnx"), audio) for form in ("float", "int8")}
-        return {"audio": audio, "logits": answers["int8"], "float_logits": answers["float"]}
-    segment = log_mel(audio[-SEGMENT_FRAMES * FRAME_HOP :])
-    answers = {
-        form: Network(run / f"cause.{form}.onnx").run({"segment": segment[None]})[0][0]
-        for form in ("float", "int8")
-    }
-    return {"segment": segment, "logits": answers["int8"], "float_logits": answers["float"]}
+@dataclass(frozen=True)
+class Plan:
+    """A release recipe: the recipes it names, as they are and as text, and its own numbers."""
+
+    recipes: dict[str, dict[str, Any]]
+    texts: dict[str, str]
+    nights: NightRecipe
+    false_alarms: float
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read a recipe; those that it names lie beside it."""
+        plan = tomllib.loads(path.read_text())
+        texts = {kind: (path.parent / plan[kind]).read_text() for kind in ("gate", "verifier", "cause")}
+        recipes = {kind: tomllib.loads(text) for kind, text in texts.items()}
+        return cls(recipes, texts, NightRecipe("val", **plan["nights"]), plan["tune"]["false_alarms"])
 
 
-def check_quantization(kind: str, golden: Mapping[str, NDArray[Any]]) -> float:
-    """Mean difference in probability. Raises ConfigError beyond the margin."""
-    squash = _sigmoid if kind == "gate" else _softmax
-    difference = float(np.abs(squash(golden["logits"]) - squash(golden["float_logits"])).mean())
-    if difference > QUANTIZATION_MARGIN[kind]:
-        raise ConfigError(
-            f"{kind}: int8 differs from float by {difference:.3f} in the mean, more than"
-            f" {QUANTIZATION_MARGIN[kind]}.",
-            "Calibrate on more sequences, or leave the worst layer in float.",
+def train(plan: Plan, prepare: Preparation, out: Path, steps: Steps) -> None:
+    """All three networks and the decision rule."""
+    runs = {kind: out / kind for kind in plan.recipes}
+    folder = out / "nights"
+
+    def choose() -> None:
+        chosen, _ = tune.choose(
+            runs["gate"], runs["verifier"], [folder], false_alarms=plan.false_alarms, jobs=prepare.jobs
         )
-    return difference
+        tune.write(chosen, runs["gate"] / "decision.json")
+
+    steps.once(
+        "gate",
+        runs["gate"] / "gate.int8.onnx",
+        lambda: gate.run(plan.recipes["gate"], prepare, runs["gate"]),
+    )
+    steps.once(
+        "verifier",
+        runs["verifier"] / "decision.json",
+        lambda: verifier.run(plan.recipes["verifier"], prepare, runs["gate"], runs["verifier"]),
+    )
+    steps.once(
+        "validation nights",
+        folder / "nights.json",
+        lambda: nights.write_nights(plan.nights, prepare.data, prepare.cache, folder),
+    )
+    steps.once("decision rule", runs["gate"] / "decision.json", choose)
+    steps.once(
+        "cause",
+        runs["cause"] / "cause.int8.onnx",
+        lambda: cause.run(plan.recipes["cause"], prepare, runs["cause"]),
+    )
 
 
-def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    return 1.0 / (1.0 + np.exp(-x))
+def fill(plan: Plan, prepare: Preparation, out: Path, target: Path, figures: Mapping[str, Any]) -> None:
+    """Write the artefacts and their cards."""
+    clips, data_sha256 = corpus.load_manifest(prepare.data), corpus.manifest_hash(prepare.data)
+    kinds: tuple[Kind, ...] = ("gate", "verifier", "cause")
+    for kind in kinds:
+        run = artefact.Run(kind, out / kind, plan.texts[kind], data_sha256)
+        manifest = artefact.fill(target, run, figures.get(kind, {}))
+        for picture in (out / "plots" / kind).glob("*.png"):
+            shutil.copyfile(picture, target / kind / picture.name)
+        card.write(target / kind, manifest, clips)
 
 
-def _softmax(x: NDArray[Any]) -> NDArray[Any]:
-    e = np.exp(x - x.max())
-    return e / e.sum()
-
-
-def release(kind: str, run: Path, figures: Path | None, recipe: Path, data: Path) -> Path:
-    """Fill ``models/artifacts/<kind>`` from a run folder; returns the folder."""
-    folder = ARTIFACTS / kind
-    folder.mkdir(parents=True, exist_ok=True)
-    source = run / f"{kind}.int8.onnx"
-    model = folder / "model.int8.onnx"
-    shutil.copyfile(source, model)
-    # The gate runs all night, so it ships in float too, for processors on which that is faster.
-    floating = {"float": _float_form(run, folder)} if kind == "gate" else {}
-    golden = golden_outputs(kind, run)
-    difference = check_quantization(kind, golden)
-    np.savez_compressed(folder / artifacts.GOLDEN, **golden)
-    manifest = {
-        "schema": 1,
-        "name": f"{kind}-{datetime.now(UTC):%Y.%m.%d}",
-        "kind": kind,
-        "file": model.name,
-        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        **floating,
-        "front_end": fingerprint(),
-        "labels": ["cry"] if kind == "gate" else LABELS,
-        "decision": json.loads((run / "decision.json").read_text()),
-        "bytes": model.stat().st_size,
-        "parameters": quantize.parameters_of(run / f"{kind}.float.onnx"),
-        "int8_minus_float": round(difference, 5),
-        "recipe": recipe.read_text(),
-        "data_sha256": corpus.manifest_hash(data),
-        "training_clips": "split train, train_ok == 1",
-        "validation": json.loads((run / "scores.json").read_text()),
-        "figures": json.loads(figures.read_text()) if figures is not None else {},
-        "command": f"python -m models.training.release {kind} --run runs/{kind}",
-    }
-    (folder / artifacts.MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    (folder / "MODEL_CARD.md").write_text(card(kind, manifest, data))
-    return folder
-
-
-def _float_form(run: Path, folder: Path) -> dict[str, Any]:
-    """Copy the unquantized gate beside the quantized one and describe it for the manifest."""
-    model = folder / "model.float.onnx"
-    shutil.copyfile(run / "gate.float.onnx", model)
-    return {"file": model.name, "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
-
-
-def card(kind: str, manifest: Mapping[str, Any], data: Path) -> str:
-    """The card: what a machine knows, then what people have to say."""
-    licences: dict[str, int] = {}
-    for clip in corpus.load_manifest(data):
-        if clip.split == "train" and clip.train_ok and _taught_by(kind, clip):
-            licences[clip.source] = licences.get(clip.source, 0) + 1
-    lines = [
-        f"# {manifest['name']}",
-        "",
-        "Written by `models.training.release`; only the last part is by hand.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| file | `{manifest['file']}`, {manifest['bytes']:,} bytes, static int8 |",
-        f"| parameters | {manifest['parameters']:,} |",
-        f"| SHA-256 | `{manifest['sha256']}` |",
-        f"| int8 against float | {manifest['int8_minus_float']:.4f} mean difference in probability |",
-        f"| data | manifest `{manifest['data_sha256'][:16]}`, {manifest['training_clips']} |",
-        f"| clips by source | {', '.join(f'{source} {n}' for source, n in sorted(licences.items()))} |",
-        "",
-        "Decision rule (from validation):",
-        "",
-        "```json",
-        json.dumps(manifest["decision"], indent=2),
-        "```",
-        "",
-        "Validation (steps and segments):",
-        "",
-        "```json",
-        json.dumps(manifest["validation"], indent=2),
-        "```",
-        "",
-    ]
-    if manifest["figures"]:
-        lines += [
-            "Measured on the test split:",
-            "",
-            "```json",
-            json.dumps(manifest["figures"], indent=2),
-            "```",
-            "",
-        ]
-    return "\n".join(lines) + "\n" + (CARDS / f"{kind}.md").read_text()
-
-
-def _taught_by(kind: str, clip: corpus.Clip) -> bool:
-    return kind == "gate" or clip.source == "donateacry" or clip.label == "cry"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.release", description=__doc__)
-    parser.add_argument("kind", choices=("gate", "cause"))
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--figures", type=Path, help="JSON written by models.training.evaluate")
-    parser.add_argument("--data", type=Path)
-    options = parser.parse_args()
-    recipe = REPOSITORY / "models" / "recipes" / f"{options.kind}.toml"
-    folder = release(options.kind, options.run, options.figures, recipe, corpus.data_root(options.data))
-    print(f"released {folder.relative_to(REPOSITORY)}")
-    if all((ARTIFACTS / kind / artifacts.MANIFEST).is_file() for kind in ("gate", "cause")):
-        for result in verify_artifacts(ARTIFACTS):
-            print(
-                f"golden {result.name} ({result.form}): largest difference {result.difference:.3f} in logits"
-            )
+def main(arguments: list[str] | None = None) -> None:
+    parser: argparse.ArgumentParser = common_options(__doc__, "python -m models.training.release")
+    parser.add_argument("--artifacts", type=Path, default=ARTIFACTS, help="where the release goes")
+    parser.add_argument("--figures", type=Path, help="test figures for the cards, by kind of model")
+    options = parser.parse_args(arguments)
+    console, prepare, plan = Console(), preparation(options), Plan.read(options.recipe)
+    steps = Steps(console)
+    train(plan, prepare, options.out, steps)
+    figures = {} if options.figures is None else json.loads(options.figures.read_text())
+    fill(plan, prepare, options.out, options.artifacts, figures)
+    for result in verify_artifacts(options.artifacts):
+        console.print(f"golden {result.name} ({result.form}): {result.difference:.3f} off in logits at most")
+    console.print(f"released {options.artifacts}; {sum(steps.taken.values()) / 60.0:.0f} min of training")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Choose the gate's decision rule on validation nights.
 
-    python -m models.training.tune --gate runs/gate/gate.int8.onnx --verifier runs/verifier/verifier.int8.onnx
-        --nights nights/val --out decision.json
+    python -m models.training.tune --gate runs/gate --verifier runs/verifier --nights nights/val
 
 Logits are computed once; suspicion, threshold and N-of-M are then searched with the runtime's own state
 machine: within ``--false-alarms`` an hour the highest recall, and at equal recall the shortest delay.
@@ -73,19 +72,24 @@ class Outcome:
 
 
 def hear(path: Path, *, gate: Path, verifier: Path) -> Hour:
-    """Scores and activity of one hour. The gate hears all of it; sleeping hops are masked afterwards."""
+    """Scores and activity of one hour, from two run folders.
+
+    The gate hears all of it; sleeping hops are masked afterwards.
+    """
+    temperature = json.loads((verifier / "decision.json").read_text())["temperature"]
+    judge = Verifier(Network(verifier / "verifier.int8.onnx"), temperature)
     audio = soundfile.read(path, dtype="int16")[0]
     audio = audio[: len(audio) // HOP * HOP]
     stage = ActivityDetector(Vad(DetectorSettings().vad_mode), DetectorSettings().level_margin_db)
     awake = np.array([stage.process(audio[k : k + HOP]).active for k in range(0, len(audio), HOP)])
     smoother = ScoreSmoother(0.0)
-    logits = gate_logits(Network(gate), audio).reshape(-1, 3)
+    logits = gate_logits(Network(gate / "gate.int8.onnx"), audio).reshape(-1, 3)
     scores = np.array([smoother.process(own) for own in logits])
     events = (json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines())
     truth = [e for e in events if e["type"] == "bout"]
     return Hour(
         scores,
-        verdicts(Verifier(Network(verifier)), audio, awake & (scores >= min(SUSPICIONS))),
+        verdicts(judge, audio, awake & (scores >= min(SUSPICIONS))),
         awake,
         [Bout(e["onset_s"], e["offset_s"]) for e in truth],
         [not e["doubtful"] for e in truth],
@@ -215,12 +219,12 @@ def write(chosen: Outcome, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.tune", description=__doc__)
-    parser.add_argument("--gate", type=Path, required=True)
-    parser.add_argument("--verifier", type=Path, required=True)
+    parser.add_argument("--gate", type=Path, required=True, help="run folder")
+    parser.add_argument("--verifier", type=Path, required=True, help="run folder")
     parser.add_argument("--nights", type=Path, nargs="+", required=True)
     parser.add_argument("--false-alarms", type=float, default=0.1, help="at most so many an hour")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="default: decision.json in the gate's folder")
     options = parser.parse_args()
     chosen, outcomes = choose(
         options.gate, options.verifier, options.nights, false_alarms=options.false_alarms, jobs=options.jobs
@@ -228,7 +232,7 @@ def main() -> None:
     for o in _frontier(outcomes):
         print(_line(o))
     print("chosen", _line(chosen))
-    write(chosen, options.out)
+    write(chosen, options.out or options.gate / "decision.json")
 
 
 def _frontier(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
