@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Plan:
 
     recipes: dict[str, dict[str, Any]]
     texts: dict[str, str]
-    nights: NightRecipe
+    nights: tuple[NightRecipe, ...]
     false_alarms: float
 
     @classmethod
@@ -63,17 +64,18 @@ class Plan:
         plan = tomllib.loads(path.read_text())
         texts = {kind: (path.parent / plan[kind]).read_text() for kind in ("gate", "verifier", "cause")}
         recipes = {kind: tomllib.loads(text) for kind, text in texts.items()}
-        return cls(recipes, texts, NightRecipe("val", **plan["nights"]), plan["tune"]["false_alarms"])
+        night_recipes = tuple(NightRecipe("val", **own) for own in plan["nights"])
+        return cls(recipes, texts, night_recipes, plan["tune"]["false_alarms"])
 
 
 def train(plan: Plan, prepare: Preparation, out: Path, steps: Steps) -> None:
     """All three networks and the decision rule."""
     runs = {kind: out / kind for kind in plan.recipes}
-    folder = out / "nights"
+    folders = [out / f"nights-{own.hours}-{own.seed}" for own in plan.nights]
 
     def choose() -> None:
         chosen, _ = tune.choose(
-            runs["gate"], runs["verifier"], [folder], false_alarms=plan.false_alarms, jobs=prepare.jobs
+            runs["gate"], runs["verifier"], folders, false_alarms=plan.false_alarms, jobs=prepare.jobs
         )
         tune.write(chosen, runs["gate"] / "decision.json")
 
@@ -87,11 +89,12 @@ def train(plan: Plan, prepare: Preparation, out: Path, steps: Steps) -> None:
         runs["verifier"] / "decision.json",
         lambda: verifier.run(plan.recipes["verifier"], prepare, runs["gate"], runs["verifier"]),
     )
-    steps.once(
-        "validation nights",
-        folder / "nights.json",
-        lambda: nights.write_nights(plan.nights, prepare.data, prepare.cache, folder),
-    )
+    for own, folder in zip(plan.nights, folders, strict=True):
+        steps.once(
+            folder.name,
+            folder / "nights.json",
+            partial(nights.write_nights, own, prepare.data, prepare.cache, folder),
+        )
     steps.once("decision rule", runs["gate"] / "decision.json", choose)
     steps.once(
         "cause",

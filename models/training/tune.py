@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.training.metrics import Bout, Episode, match_episodes, percentile
 from monitor.detect.activity import HOP, ActivityDetector
-from monitor.detect.artifacts import GateDecision
+from monitor.detect.artifacts import GateDecision, PatientTier
 from monitor.detect.episode import EpisodeTracker, Hop
 from monitor.detect.gate import ScoreSmoother
 from monitor.detect.inference import Network
@@ -34,10 +34,13 @@ from monitor.detect.vad import Vad
 from monitor.detect.verifier import Verifier, weighed
 from monitor.types import Dbfs, EpisodeEnded, SampleIndex, seconds
 
-SUSPICIONS = (0.2, 0.35, 0.5)
-SHARES = (0.3, 0.4, 0.5, 0.6, 0.8)
-HITS = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4), (3, 5), (4, 6), (3, 8), (5, 8))
-ONSETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99)
+SUSPICION = 0.2
+"""Below it the gate is as good as sure; it costs CPU time, not recall."""
+SHARES = (0.4, 0.5, 0.6)
+HITS = ((2, 4), (3, 5), (3, 8))
+ONSETS = (0.84, 0.88, 0.9, 0.92, 0.94, 0.96)
+PATIENT_HITS = ((6, 20), (8, 24), (10, 24), (12, 32), (10, 40), (14, 40))
+PATIENT_ONSETS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.84)
 OFFSET = 0.4
 """Of the gate's score: an open episode is the gate's to follow."""
 NEAR = 0.02
@@ -89,7 +92,7 @@ def hear(path: Path, *, gate: Path, verifier: Path) -> Hour:
     truth = [e for e in events if e["type"] == "bout"]
     return Hour(
         scores,
-        verdicts(judge, audio, awake & (scores >= min(SUSPICIONS))),
+        verdicts(judge, audio, awake & (scores >= SUSPICION)),
         awake,
         [Bout(e["onset_s"], e["offset_s"]) for e in truth],
         [not e["doubtful"] for e in truth],
@@ -120,8 +123,10 @@ def episodes(hour: Hour, calm: NDArray[np.float64], decision: GateDecision) -> l
 
     While it is calm only hops near a hit can change it, so the others are passed over.
     """
-    tracker = EpisodeTracker(episode_rules(DetectorSettings(), decision))
-    hits = np.flatnonzero(calm >= decision.onset_threshold)
+    rules = episode_rules(DetectorSettings(), decision)
+    tracker = EpisodeTracker(rules)
+    hits = np.flatnonzero(calm >= min(tier.onset for tier in rules.tiers))
+    longest = max(tier.window_hops for tier in rules.tiers)
     calm_scores, gate_scores = calm.tolist(), hour.scores.tolist()
     events, k, n = [], 0, len(calm_scores)
     while k < n:
@@ -129,7 +134,7 @@ def episodes(hour: Hour, calm: NDArray[np.float64], decision: GateDecision) -> l
             following = int(np.searchsorted(hits, k))
             if following == len(hits):
                 break
-            k = max(k, int(hits[following]) - decision.onset_window_hops)
+            k = max(k, int(hits[following]) - longest)
         heard = gate_scores[k] if tracker.crying else calm_scores[k]
         events += tracker.process(Hop(SampleIndex(k * HOP), SampleIndex((k + 1) * HOP), heard, Dbfs(0.0)))
         k += 1
@@ -141,10 +146,10 @@ def episodes(hour: Hour, calm: NDArray[np.float64], decision: GateDecision) -> l
     ]
 
 
-def outcomes_of(trust: tuple[float, float], hours: Sequence[Hour]) -> list[Outcome]:
-    """Score all rules with one threshold of suspicion and one share of the verifier."""
-    calm = [scores_when_calm(hour, *trust) for hour in hours]
-    return [outcome(decision, hours, calm) for decision in candidates(*trust)]
+def outcomes_of(rule: tuple[float, tuple[int, int], float], hours: Sequence[Hour]) -> list[Outcome]:
+    """Score all rules with one share of the verifier and one quick tier."""
+    calm = [scores_when_calm(hour, SUSPICION, rule[0]) for hour in hours]
+    return [outcome(decision, hours, calm) for decision in candidates(*rule)]
 
 
 def outcome(decision: GateDecision, hours: Sequence[Hour], calm: Sequence[NDArray[np.float64]]) -> Outcome:
@@ -164,19 +169,25 @@ def outcome(decision: GateDecision, hours: Sequence[Hour], calm: Sequence[NDArra
     )
 
 
-def candidates(suspicion: float, share: float) -> Iterator[GateDecision]:
-    """The rules to try with one threshold of suspicion and one share of the verifier."""
-    for (hits, window), onset in itertools.product(HITS, ONSETS):
+def candidates(share: float, quick: tuple[int, int], onset: float) -> Iterator[GateDecision]:
+    """One quick tier alone, and with each patient one beside it."""
+    tiers: list[PatientTier | None] = [None]
+    tiers += [
+        PatientTier(onset_threshold=threshold, onset_hits=hits, onset_window_hops=window)
+        for (hits, window), threshold in itertools.product(PATIENT_HITS, PATIENT_ONSETS)
+    ]
+    for patient in tiers:
         yield GateDecision(
             onset_threshold=onset,
             offset_threshold=OFFSET,
-            onset_hits=hits,
-            onset_window_hops=window,
+            onset_hits=quick[0],
+            onset_window_hops=quick[1],
             hang_over_s=HANG_OVER_S,
             cool_down_s=COOL_DOWN_S,
             smoothing_s=0.0,
-            suspect_threshold=suspicion,
+            suspect_threshold=SUSPICION,
             verifier_share=share,
+            patient=patient,
         )
 
 
@@ -198,10 +209,10 @@ def choose(
 ) -> tuple[Outcome, list[Outcome]]:
     """The rule to ship, and all that were tried."""
     paths = sorted(path for folder in nights for path in folder.glob("hour-*.flac"))
-    trusts = list(itertools.product(SUSPICIONS, SHARES))
+    rules = list(itertools.product(SHARES, HITS, ONSETS))
     with ProcessPoolExecutor(jobs) as workers:
         hours = list(workers.map(partial(hear, gate=gate, verifier=verifier), paths))
-        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), trusts)))
+        outcomes = list(itertools.chain(*workers.map(partial(outcomes_of, hours=hours), rules)))
     return best(outcomes, false_alarms), outcomes
 
 
@@ -245,11 +256,12 @@ def _frontier(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
 
 
 def _line(o: Outcome) -> str:
-    d = o.decision
+    d, p = o.decision, o.decision.patient
+    slower = "" if p is None else f" or {p.onset_hits} of {p.onset_window_hops} at {p.onset_threshold}"
     return (
         f"recall {o.recall:.3f}  false alarms {o.false_alarms_per_hour:.2f}/h  delay {o.delay_p50_s:.2f} s"
-        f" (p95 {o.delay_p95_s:.2f})  suspicion {d.suspect_threshold}, share {d.verifier_share}"
-        f"  {d.onset_hits} of {d.onset_window_hops} at {d.onset_threshold}"
+        f" (p95 {o.delay_p95_s:.2f})  share {d.verifier_share}"
+        f"  {d.onset_hits} of {d.onset_window_hops} at {d.onset_threshold}{slower}"
     )
 
 

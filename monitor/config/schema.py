@@ -127,6 +127,9 @@ class DetectConfig(Section):
         ge=1,
         le=50,
     )
+    patient: bool = _key(
+        True, "Let longer, less certain crying begin an episode too; off, only sudden clear crying does."
+    )
     hang_over_s: float | None = _key(
         None, "Quiet that ends an episode; shorter pauses are breath.", unit="s", example=8.0, ge=0.5, le=300
     )

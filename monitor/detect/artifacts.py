@@ -18,6 +18,16 @@ Kind = Literal["gate", "verifier", "cause"]
 _REMEDY = "Install Cradlewatch anew, or point detect.artifacts at a complete folder."
 
 
+class PatientTier(BaseModel):
+    """The slower way to an episode: more hops of a lower score over a longer time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    onset_threshold: float = Field(ge=0, le=1)
+    onset_hits: int = Field(ge=1)
+    onset_window_hops: int = Field(ge=1)
+
+
 class GateDecision(BaseModel):
     """The decision rule chosen on the validation split together with the gate's weights."""
 
@@ -42,6 +52,7 @@ class GateDecision(BaseModel):
         le=1,
         description="the verifier's weight in the mean of both logits",
     )
+    patient: PatientTier | None = None
 
 
 class VerifierDecision(BaseModel):

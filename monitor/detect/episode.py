@@ -2,9 +2,12 @@
 
 ::
 
-    CALM ──N of M hops at or above onset──► CRYING ──hang-over without a hop at or above offset──► COOL
+    CALM ──a tier's hits are complete────► CRYING ──hang-over without a hop at or above offset──► COOL
       ▲                                                                                             │
       └───────────────────────────────────cool-down passed──────────────────────────────────────────┘
+
+Two tiers may start an episode: the quick one by a few hops of high score, the patient one by many of a lower
+score over a longer time. A cry goes on; most of what sounds like one does not.
 
 Pure: no clock, no audio. Positions are sample indices. In COOL the hits are counted as ever, so a cry
 that goes on through the cool-down starts an episode at its end.
@@ -30,24 +33,62 @@ EpisodeEvent = EpisodeStarted | EpisodeUpdated | EpisodeEnded
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeRules:
-    """Thresholds in [0, 1], ``offset`` at most ``onset``; the rest in samples, hits in hops."""
+class Tier:
+    """``hits`` hops at or above ``onset`` among the last ``window_hops`` start an episode."""
 
     onset: float
-    offset: float
     hits: int
     window_hops: int
-    hang_over: int
-    cool_down: int
-    update_every: int
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.offset <= self.onset <= 1.0:
-            raise ValueError(f"offset {self.offset} and onset {self.onset}: need 0 <= offset <= onset <= 1")
         if not 1 <= self.hits <= self.window_hops:
             raise ValueError(
                 f"hits {self.hits} of window_hops {self.window_hops}: need 1 <= hits <= window_hops"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRules:
+    """Thresholds in [0, 1], ``offset`` at most the quick tier's onset; times in samples."""
+
+    quick: Tier
+    offset: float
+    hang_over: int
+    cool_down: int
+    update_every: int
+    patient: Tier | None = None
+
+    def __post_init__(self) -> None:
+        onset = self.quick.onset
+        if not 0.0 <= self.offset <= onset <= 1.0:
+            raise ValueError(f"offset {self.offset} and onset {onset}: need 0 <= offset <= onset <= 1")
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The quick one first."""
+        return (self.quick,) if self.patient is None else (self.quick, self.patient)
+
+
+class _Counter:
+    """The hits of one tier among its last hops."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+        self._hops: deque[Hop | None] = deque(maxlen=tier.window_hops)
+
+    def complete(self, hop: Hop) -> bool:
+        """Count ``hop``; whether it is a hit and the tier's hits are complete with it."""
+        hit = hop.score >= self._tier.onset
+        self._hops.append(hop if hit else None)
+        return hit and len(self.hits()) >= self._tier.hits
+
+    def hits(self) -> list[Hop]:
+        """The counted hops, oldest first."""
+        return [hop for hop in self._hops if hop is not None]
+
+    def clear(self) -> None:
+        """Count from here on."""
+        self._hops.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +112,7 @@ class EpisodeTracker:
 
     def __init__(self, rules: EpisodeRules) -> None:
         self._rules = rules
-        self._hits: deque[Hop | None] = deque(maxlen=rules.window_hops)
+        self._counters = [_Counter(tier) for tier in rules.tiers]
         self._state = State.CALM
         self._number = 0
         self._onset = self._detected = self._offset = self._calm_from = SampleIndex(0)
@@ -87,33 +128,32 @@ class EpisodeTracker:
 
     def process(self, hop: Hop) -> list[EpisodeEvent]:
         """Advance by one hop; hops come in order."""
-        hit = hop.score >= self._rules.onset
-        self._hits.append(hop if hit else None)
+        complete = [counter for counter in self._counters if counter.complete(hop)]
         if self._state is State.CRYING:
             return self._go_on(hop)
         if self._state is State.COOL and hop.stop - self._calm_from >= self._rules.cool_down:
             self._state = State.CALM
-        if hit and self._state is State.CALM and len(self._counted()) >= self._rules.hits:
-            return [self._start(hop)]
+        if complete and self._state is State.CALM:
+            return [self._start(hop, complete[0].hits())]
         return []
 
     def skip(self, until: SampleIndex) -> list[EpisodeEvent]:
         """Pass over lost audio: hits before it no longer count, and the hang-over runs on."""
-        self._hits.clear()
+        self._forget()
         if self._state is State.CRYING and until - self._offset >= self._rules.hang_over:
             return [self._end(until, truncated=True)]
         return []
 
     def finish(self, at: SampleIndex) -> list[EpisodeEvent]:
         """End of the stream: close an open episode."""
-        self._hits.clear()
+        self._forget()
         return [self._end(at, truncated=True)] if self.crying else []
 
-    def _counted(self) -> list[Hop]:
-        return [hop for hop in self._hits if hop is not None]
+    def _forget(self) -> None:
+        for counter in self._counters:
+            counter.clear()
 
-    def _start(self, hop: Hop) -> EpisodeStarted:
-        hits = self._counted()
+    def _start(self, hop: Hop, hits: list[Hop]) -> EpisodeStarted:
         self._state = State.CRYING
         self._number += 1
         self._onset, self._detected, self._offset = hits[0].start, hop.stop, hop.stop
@@ -152,7 +192,7 @@ class EpisodeTracker:
     def _end(self, at: SampleIndex, *, truncated: bool) -> EpisodeEnded:
         self._state = State.COOL
         self._calm_from = at
-        self._hits.clear()
+        self._forget()
         return EpisodeEnded(
             number=self._number,
             onset=self._onset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
+from math import exp, log
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ from monitor.detect import artifacts
 from monitor.detect.activity import HOP, ActivityDetector
 from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision, VerifierDecision
 from monitor.detect.classifier import CauseClassifier
-from monitor.detect.episode import EpisodeRules, EpisodeTracker
+from monitor.detect.episode import EpisodeRules, EpisodeTracker, Tier
 from monitor.detect.features import LogMel
 from monitor.detect.forms import Form, load_network
 from monitor.detect.gate import GateModel, ScoreSmoother
@@ -23,7 +24,7 @@ from monitor.detect.inference import Network
 from monitor.detect.pipeline import Pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
-from monitor.detect.verifier import Verifier
+from monitor.detect.verifier import LEAST, Verifier
 from monitor.errors import ConfigError, ManifestMismatchError, ModelError
 from monitor.types import samples
 
@@ -53,7 +54,7 @@ def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pip
         load_classifier(folder) if settings.classify else None,
         None if suspicion is None else load_verifier(settings, folder),
         # A user's onset below the released suspicion takes it along.
-        suspect_threshold=rules.onset if suspicion is None else min(suspicion, rules.onset),
+        suspect_threshold=1.0 if suspicion is None else min(suspicion, *(tier.onset for tier in rules.tiers)),
         verifier_share=decision.verifier_share,
         always_awake=settings.always_awake,
     )
@@ -96,16 +97,30 @@ def episode_rules(settings: DetectorSettings, decision: GateDecision) -> Episode
     window = _chosen(settings.onset_window_hops, max(decision.onset_window_hops, hits))
     try:
         return EpisodeRules(
-            onset=onset,
+            quick=Tier(onset, hits, window),
             offset=offset,
-            hits=hits,
-            window_hops=window,
             hang_over=samples(_chosen(settings.hang_over_s, decision.hang_over_s)),
             cool_down=samples(_chosen(settings.cool_down_s, decision.cool_down_s)),
             update_every=samples(settings.update_every_s),
+            patient=_patient(settings, decision, onset),
         )
     except ValueError as error:
         raise ConfigError(f"detect: {error}.", "Change one of the two keys, or leave both out.") from error
+
+
+def _patient(settings: DetectorSettings, decision: GateDecision, onset: float) -> Tier | None:
+    """The released patient tier, as much stricter or laxer as the user made the quick one."""
+    released = decision.patient
+    if released is None or not settings.patient:
+        return None
+    shift = _logit(onset) - _logit(decision.onset_threshold)
+    threshold = 1.0 / (1.0 + exp(-_logit(released.onset_threshold) - shift))
+    return Tier(threshold, released.onset_hits, released.onset_window_hops)
+
+
+def _logit(p: float) -> float:
+    kept = min(max(p, LEAST), 1.0 - LEAST)
+    return log(kept / (1.0 - kept))
 
 
 @dataclass(frozen=True, slots=True)

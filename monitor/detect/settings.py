@@ -28,6 +28,8 @@ class DetectorSettings:
     """Calm that ends an episode."""
     cool_down_s: float | None = None
     """Time after an episode's end before another may start."""
+    patient: bool = True
+    """Let longer, less certain crying start an episode too, where the model's rule has such a tier."""
     update_every_s: float = 5.0
     """Between updates of an open episode."""
     vad_mode: int = 2

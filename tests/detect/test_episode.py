@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.detect.episode import EpisodeRules, EpisodeTracker, Hop
+from monitor.detect.episode import EpisodeRules, EpisodeTracker, Hop, Tier
 from monitor.types import Dbfs, EpisodeEnded, EpisodeStarted, EpisodeUpdated, SampleIndex
 
 HOP = 3840
 RULES = EpisodeRules(
-    onset=0.6, offset=0.3, hits=2, window_hops=3, hang_over=4 * HOP, cool_down=3 * HOP, update_every=5 * HOP
+    quick=Tier(0.6, 2, 3), offset=0.3, hang_over=4 * HOP, cool_down=3 * HOP, update_every=5 * HOP
 )
+TWO_TIERS = replace(RULES, quick=Tier(0.9, 2, 3), patient=Tier(0.6, 4, 10))
 
 
 def play(scores: list[float], rules: EpisodeRules = RULES) -> list:
@@ -54,6 +57,27 @@ def test_cool_down_delays_the_next_episode_but_does_not_lose_it():
     # Ended at hop 6; cooled down at the end of hop 9.
     assert second.detected == 9 * HOP
     assert second.onset == 6 * HOP
+
+
+def test_patient_tier_takes_less_certain_crying_that_goes_on():
+    scores = [0.7, 0.0, 0.7, 0.0, 0.0, 0.7, 0.0, 0.7, 0.0]
+    assert [e for e in play(scores, replace(TWO_TIERS, patient=None)) if isinstance(e, EpisodeStarted)] == []
+    started = play(scores, TWO_TIERS)[0]
+    assert started == EpisodeStarted(1, SampleIndex(0), SampleIndex(8 * HOP), 0.7, -30.0)
+
+
+def test_quick_tier_does_not_wait_for_the_patient_one():
+    started = play([0.0, 0.95, 0.95], TWO_TIERS)[0]
+    assert (started.onset, started.detected) == (HOP, 3 * HOP)
+
+
+def test_patient_tier_forgets_hits_that_are_too_old():
+    assert play([0.7, 0.7, 0.7] + [0.0] * 8 + [0.7], TWO_TIERS) == []
+
+
+def test_patient_hits_before_an_end_do_not_count_after_it():
+    scores = [0.95, 0.95, 0.7, 0.7, 0.7] + [0.0] * 8 + [0.7]
+    assert sum(isinstance(e, EpisodeStarted) for e in play(scores, TWO_TIERS)) == 1
 
 
 def test_updates_come_at_their_interval():
@@ -110,15 +134,15 @@ def test_onset_and_offset_alternate_and_positions_rise(scores, data):
     ("changes", "message"),
     [
         ({"offset": 0.7}, "offset 0.7 and onset 0.6"),
-        ({"onset": 1.2}, "onset 1.2"),
-        ({"hits": 4}, "hits 4 of window_hops 3"),
-        ({"hits": 0}, "hits 0"),
+        ({"quick": Tier(1.2, 2, 3)}, "onset 1.2"),
     ],
 )
 def test_contradicting_rules_are_refused(changes, message):
-    values = {
-        "onset": 0.6, "offset": 0.3, "hits": 2, "window_hops": 3, "hang_over": HOP, "cool_down": HOP,
-        "update_every": HOP,
-    }  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        EpisodeRules(**(values | changes))
+        replace(RULES, **changes)
+
+
+@pytest.mark.parametrize("hits", [0, 4])
+def test_tier_that_can_never_be_complete_is_refused(hits):
+    with pytest.raises(ValueError, match=f"hits {hits} of window_hops 3"):
+        Tier(0.6, hits, 3)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from monitor.detect import artifacts
-from monitor.detect.artifacts import GateDecision
+from monitor.detect.artifacts import GateDecision, PatientTier
+from monitor.detect.episode import Tier
 from monitor.detect.loading import episode_rules, load_pipeline, verify_artifacts
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import ConfigError, ManifestMismatchError, ModelError
@@ -33,12 +34,12 @@ def change_manifest(folder, **changes):
 def test_released_models_answer_as_released():
     results = verify_artifacts()
     named = [(r.name.split("-")[0], r.form) for r in results]
-    assert named == [("gate", "int8"), ("gate", "float"), ("cause", "int8")]
+    assert named == [("gate", "int8"), ("gate", "float"), ("verifier", "int8"), ("cause", "int8")]
     assert all(r.difference < 0.15 for r in results)
 
 
-def test_models_stay_within_a_megabyte():
-    assert sum(p.stat().st_size for p in artifacts.default_folder().rglob("*.int8.onnx")) <= 1_000_000
+def test_models_stay_small():
+    assert sum(p.stat().st_size for p in artifacts.default_folder().rglob("*.int8.onnx")) <= 1_200_000
 
 
 def test_each_file_is_small_enough_for_git():
@@ -105,7 +106,7 @@ def test_truncated_golden_file_is_named(copied):
 
 def test_settings_left_out_are_the_models_own():
     rules = episode_rules(DetectorSettings(), RELEASED)
-    assert (rules.onset, rules.offset, rules.hits, rules.window_hops) == (0.7, 0.35, 2, 3)
+    assert (rules.quick, rules.offset, rules.patient) == (Tier(0.7, 2, 3), 0.35, None)
     assert (rules.hang_over, rules.cool_down) == (80_000, 32_000)
 
 
@@ -115,9 +116,31 @@ def test_zero_is_a_setting():
 
 def test_lower_onset_takes_the_offset_along():
     rules = episode_rules(DetectorSettings(onset_threshold=0.2), RELEASED)
-    assert (rules.onset, rules.offset) == (0.2, 0.2)
+    assert (rules.quick.onset, rules.offset) == (0.2, 0.2)
 
 
 def test_contradiction_is_a_configuration_error():
     with pytest.raises(ConfigError, match=r"offset 0\.9 and onset 0\.7"):
         episode_rules(DetectorSettings(offset_threshold=0.9), RELEASED)
+
+
+WITH_PATIENCE = RELEASED.model_copy(
+    update={"patient": PatientTier(onset_threshold=0.5, onset_hits=10, onset_window_hops=40)}
+)
+
+
+def test_patient_tier_is_as_released_until_the_user_moves_the_threshold():
+    tier = episode_rules(DetectorSettings(), WITH_PATIENCE).patient
+    assert (tier.hits, tier.window_hops) == (10, 40)
+    assert tier.onset == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("onset", "patient"), [(0.9, 0.794), (0.4, 0.222)])
+def test_patient_tier_moves_with_the_users_threshold(onset, patient):
+    # By the same distance in logits: 0.7 -> 0.9 is 1.35, 0.7 -> 0.4 is -1.25.
+    tier = episode_rules(DetectorSettings(onset_threshold=onset), WITH_PATIENCE).patient
+    assert tier.onset == pytest.approx(patient, abs=0.001)
+
+
+def test_patient_tier_can_be_switched_off():
+    assert episode_rules(DetectorSettings(patient=False), WITH_PATIENCE).patient is None

@@ -5,7 +5,7 @@ import pytest
 
 from monitor.detect import artifacts
 from monitor.detect.activity import HOP, ActivityDetector
-from monitor.detect.episode import EpisodeRules, EpisodeTracker
+from monitor.detect.episode import EpisodeRules, EpisodeTracker, Tier
 from monitor.detect.gate import ScoreSmoother
 from monitor.detect.inference import Network
 from monitor.detect.pipeline import Pipeline
@@ -16,7 +16,7 @@ from monitor.errors import ManifestMismatchError
 from monitor.types import Block, EpisodeEnded, EpisodeStarted, HopReport, SampleIndex, samples
 from tests.signals import noise
 
-RULES = EpisodeRules(0.5, 0.4, 2, 3, samples(2.0), samples(5.0), samples(5.0))
+RULES = EpisodeRules(Tier(0.5, 2, 3), 0.4, samples(2.0), samples(5.0), samples(5.0))
 
 
 class Suspicious:

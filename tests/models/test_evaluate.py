@@ -13,7 +13,7 @@ from models.training.night_hearing import GateLoss, Systems, gate_loss, hear_hou
 from models.training.night_score import Hour, SystemHour
 from models.training.streaming import Heard, Listener, awake_hops, tracked_episodes
 from monitor.detect.activity import HOP, ActivityDetector
-from monitor.detect.episode import EpisodeRules, EpisodeTracker
+from monitor.detect.episode import EpisodeRules, EpisodeTracker, Tier
 from monitor.detect.gate import ScoreSmoother
 from monitor.detect.pipeline import Pipeline
 from monitor.detect.settings import DetectorSettings
@@ -22,7 +22,7 @@ from monitor.errors import ConfigError
 from monitor.types import samples
 from tests.models.corpus_folder import RATE, noise, tone
 
-RULES = EpisodeRules(0.5, 0.4, 2, 3, samples(2.0), samples(5.0), samples(5.0))
+RULES = EpisodeRules(Tier(0.5, 2, 3), 0.4, samples(2.0), samples(5.0), samples(5.0))
 
 
 class LoudnessGate:

@@ -79,7 +79,9 @@ def test_det_shows_each_network_as_a_curve_and_each_rule_as_a_mark(result):
         "mn04 zero-shot, any threshold",
         "mn04 zero-shot, fixed rules",
     ]
-    assert list(axes.lines[0].get_ydata()) == pytest.approx([10.0, 50.0, 100.0])
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([100.0, 50.0, 10.0])
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([plots.FEWEST_PER_HOUR, 1.0, 1.8])
+    assert axes.lines[0].get_drawstyle() == "steps-post"
     assert list(axes.lines[1].get_xdata()) == [plots.FEWEST_PER_HOUR]  # no false alarm: at the edge
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from monitor.detect.loading import load_pipeline, verify_artifacts  # noqa: E402
 from monitor.detect.settings import DetectorSettings  # noqa: E402
 from monitor.errors import ConfigError  # noqa: E402
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.timeout(900)]
 
 SMOKE = Path(release.REPOSITORY) / "models" / "recipes" / "smoke" / "release.toml"
 FEW = {"cry": 40, "cry_unverified": 20}
@@ -35,7 +34,7 @@ def little_data(tmp_path_factory) -> Path:
         pytest.skip(f"no public data here: {error}")
     folder = tmp_path_factory.mktemp("data")
     for name in ("audio", "rir", "rir.csv"):
-        os.symlink(root / name, folder / name)
+        (folder / name).symlink_to(root / name)
     with (root / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     seen: Counter[tuple[str, str]] = Counter()
