@@ -26,13 +26,15 @@ from monitor.cli.options import add_config_options, load
 from monitor.cli.table import print_table
 from monitor.detect import artifacts
 from monitor.detect.activity import HOP, ActivityDetector
+from monitor.detect.artifacts import Kind
 from monitor.detect.classifier import SEGMENT_FRAMES
 from monitor.detect.features import FRAME_HOP, LogMel
 from monitor.detect.forms import Choice, load_network
 from monitor.detect.gate import GateModel
 from monitor.detect.inference import Network
-from monitor.detect.loading import load_classifier, load_pipeline
+from monitor.detect.loading import has_verifier, load_classifier, load_pipeline, load_verifier
 from monitor.detect.pipeline import Pipeline
+from monitor.detect.segment_mel import SEGMENT_SAMPLES
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
 from monitor.errors import AudioFileError, ConfigError
@@ -201,11 +203,15 @@ def stage_rows(
         ("gate model", _each(gate.process, frames), "runs while awake"),
     ]
     rows = [_row(name, measure(work, heard_s, passes), note) for name, work, note in stages]
+    if has_verifier(folder):
+        verifier, segment = load_verifier(settings, folder), np.resize(audio, SEGMENT_SAMPLES)
+        cost = measure(lambda: verifier.judge(segment), seconds(HOP), passes)
+        rows.append(_row("verifier", cost, "runs while the gate suspects and no episode is open"))
     if settings.classify:
         classifier = load_classifier(folder)
-        segment = np.resize(np.concatenate(frames), (SEGMENT_FRAMES, frames[0].shape[1]))
+        mels = np.resize(np.concatenate(frames), (SEGMENT_FRAMES, frames[0].shape[1]))
         segment_s = seconds(SEGMENT_FRAMES * FRAME_HOP)
-        cost = measure(lambda: classifier.log_posterior(segment), segment_s, passes)
+        cost = measure(lambda: classifier.log_posterior(mels), segment_s, passes)
         rows.append(_row("classifier", cost, "runs during an episode, at most its first minute"))
     return rows
 
@@ -263,7 +269,8 @@ def form_sentence(choice: Choice) -> str:
 
 def model_rows(folder: Path | None) -> list[tuple[str, ...]]:
     """Size of each model file, and of all."""
-    found = [artifacts.find(folder, kind) for kind in ("gate", "cause")]
+    kinds: tuple[Kind, ...] = ("gate", "verifier", "cause") if has_verifier(folder) else ("gate", "cause")
+    found = [artifacts.find(folder, kind) for kind in kinds]
     files = [file for each in found for file in (each.model, each.float_model) if file is not None]
     sizes = [file.stat().st_size for file in files]
     rows = [

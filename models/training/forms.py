@@ -279,7 +279,7 @@ def main() -> None:
     from models.training import subjects  # noqa: PLC0415 - they are made of this module's Subject
 
     parser = argparse.ArgumentParser(prog="python -m models.training.forms", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="run folder with gate.pt, teacher_head.pt")
+    parser.add_argument("--run", type=Path, required=True, help="run folder of the subject")
     parser.add_argument("--subject", choices=tuple(subjects.SUBJECTS), default="gate")
     parser.add_argument("--recipe", type=Path, default=Path("models/recipes/gate.toml"))
     parser.add_argument("--data", type=Path, help="audio data (default: $CRADLEWATCH_DATA)")

@@ -1,10 +1,10 @@
-"""The nets whose forms are compared: the gate as it streams, and its teacher over whole scenes."""
+"""The nets whose forms are compared: the gate as it streams, the verifier on segments, the gate's teacher."""
 
 from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,13 @@ from models.training.forms import Subject
 from models.training.gate import Preparation, load_gate
 from models.training.nets import mn04
 from models.training.nets.gate import GateNet
+from models.training.nets.verifier import Verifier
 from models.training.quantize import Feed
 from models.training.train import Indices
+from models.training.verifier import SEGMENT_STEPS, SURE, truth
 from monitor.detect.gate import HOP_FRAMES, GateModel
 from monitor.detect.inference import Network
+from monitor.detect.segment_mel import SEGMENT_SAMPLES, segment_mel
 
 SPLITS: Final[tuple[corpus.Split, ...]] = ("train", "val")
 CALIBRATION_SCENES: Final = 100
@@ -132,6 +135,54 @@ def teacher_subject(net: Teacher, train: NDArray[np.int16], val: scenes.SceneSet
     )
 
 
+class Judge(nn.Module):
+    """The verifier's cry logit alone."""
+
+    def __init__(self, net: Verifier) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, segment: Tensor) -> Tensor:
+        return self.net(segment)[0]
+
+
+def _mels(audio: NDArray[np.int16], starts: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Bands of segments, each given by its scene and its first sample."""
+    return np.stack([segment_mel(np.array(audio[k, s : s + SEGMENT_SAMPLES])) for k, s in starts])
+
+
+def verifier_subject(net: Verifier, train: NDArray[np.int16], val: scenes.SceneSet, n_scenes: int) -> Subject:
+    """The verifier on three segments of each scene: its beginning, middle and end."""
+    steps = (0, SEGMENT_STEPS, scenes.STEPS - SEGMENT_STEPS)
+    chosen = [(scene, step) for scene in range(n_scenes) for step in steps]
+    label, weight = truth(val.label, val.weight, chosen)
+    heard = _mels(val.audio, [(scene, step * scenes.STEP_SAMPLES) for scene, step in chosen]).astype(
+        np.float16
+    )
+    examples = [(int(k), scenes.STEP_SAMPLES * SEGMENT_STEPS) for k in every(len(train), EXAMPLES)]
+    learnt = _mels(train, examples)
+
+    def score(network: Network) -> NDArray[np.float32]:
+        logits = [network.run({"segment": mel[None].astype(np.float32)})[0][0] for mel in heard]
+        return np.array(logits, np.float32).reshape(n_scenes, -1)
+
+    def write(net: nn.Module, path: Path) -> None:
+        names = {"input_names": ["segment"], "output_names": ["logit"]}
+        export.write_onnx(net.eval(), (torch.from_numpy(learnt[:1]),), path, names)
+
+    return Subject(
+        name="verifier",
+        net=Judge(net),
+        export=write,
+        feeds=lambda _: ({"segment": mel[None]} for mel in learnt[::4]),
+        score=score,
+        labels=(label > 0.5).reshape(n_scenes, -1),
+        sure=(weight > SURE).reshape(n_scenes, -1),
+        answers=lambda net, batch: net(torch.from_numpy(learnt[batch])),
+        n_examples=len(learnt),
+    )
+
+
 def _prepared(options: argparse.Namespace) -> tuple[Preparation, dict[str, Any]]:
     data, pretrained = corpus.data_root(options.data), corpus.pretrained_root(options.pretrained)
     recipe = tomllib.loads(options.recipe.read_text())
@@ -160,4 +211,16 @@ def _teacher(options: argparse.Namespace) -> Subject:
     return teacher_subject(net, train.audio, val, options.scenes)
 
 
-SUBJECTS: Final[dict[str, Callable[[argparse.Namespace], Subject]]] = {"gate": _gate, "teacher": _teacher}
+def _verifier(options: argparse.Namespace) -> Subject:
+    prepare, wanted = _prepared(options)
+    train, val = (scenes.load(prepare.folder(split, **wanted[split])) for split in SPLITS)
+    net = Verifier(teach.load_teacher(prepare.pretrained))
+    net.load_state_dict(torch.load(options.run / "verifier.pt", weights_only=True))
+    return verifier_subject(net.eval(), train.audio, val, min(options.scenes, len(val.label)))
+
+
+SUBJECTS: Final[dict[str, Callable[[argparse.Namespace], Subject]]] = {
+    "gate": _gate,
+    "verifier": _verifier,
+    "teacher": _teacher,
+}

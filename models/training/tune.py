@@ -43,8 +43,8 @@ PATIENT_HITS = ((6, 20), (8, 24), (10, 24), (12, 32), (10, 40), (14, 40))
 PATIENT_ONSETS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.84)
 OFFSET = 0.4
 """Of the gate's score: an open episode is the gate's to follow."""
-NEAR = 0.02
-"""Recalls this close are one: less than two bouts of a night set."""
+NEAR = 0.01
+"""Recalls this close are one: less than two bouts of 32 validation hours."""
 HANG_OVER_S = 5.0
 COOL_DOWN_S = 2.0
 

@@ -38,6 +38,8 @@ from monitor.detect.segment_mel import N_BANDS, N_FRAMES, SEGMENT_SAMPLES, segme
 SEGMENT_STEPS: Final = SEGMENT_SAMPLES // scenes.STEP_SAMPLES
 CRY_STEPS: Final = 5
 """0.4 s of crying make a segment a cry; less is a matter of taste."""
+SURE: Final = 0.9
+"""Weight above which a label counts as beyond doubt."""
 CHUNK: Final = 64
 CALIBRATION_SCENES: Final = 300
 
@@ -181,7 +183,7 @@ def judged(net: Verifier, segments: Segments) -> NDArray[np.float32]:
 
 def scores(net: Verifier, segments: Segments) -> dict[str, float]:
     """ROC AUC and AP over the segments whose label is beyond doubt."""
-    sure = segments.weight > 0.9
+    sure = segments.weight > SURE
     logits, labels = judged(net, segments)[sure], segments.label[sure] > 0.5
     return {
         "auc": float(metrics.roc_auc(logits, labels)),
