@@ -12,6 +12,11 @@ from models.training.corpus import Clip
 from monitor.detect.artifacts import Kind
 
 CARDS: Final = Path(__file__).with_name("cards")
+FORMS: Final[Mapping[Kind, str]] = {
+    "gate": "static int8",
+    "verifier": "linear layers in dynamic int8, the rest float",
+    "cause": "static int8",
+}
 INTERVAL: Final = frozenset({"value", "low", "high"})
 
 
@@ -27,7 +32,7 @@ def text(manifest: Mapping[str, Any], clips: Sequence[Clip], pictures: Sequence[
     sections = [
         f"# {manifest['name']}",
         "Written by `models.training.release`; only the last part is by hand.",
-        _about(manifest, taught),
+        _about(kind, manifest, taught),
         "## Decision rule\n\nChosen on the validation split.\n\n" + _table(manifest["decision"]),
         "## Validation\n\n" + _table(manifest["validation"]),
     ]
@@ -37,11 +42,11 @@ def text(manifest: Mapping[str, Any], clips: Sequence[Clip], pictures: Sequence[
     return "\n\n".join(sections) + "\n\n" + (CARDS / f"{kind}.md").read_text()
 
 
-def _about(manifest: Mapping[str, Any], taught: Sequence[Clip]) -> str:
+def _about(kind: Kind, manifest: Mapping[str, Any], taught: Sequence[Clip]) -> str:
     sources = Counter(clip.source for clip in taught)
     licences = Counter(clip.licence.split(" (")[0] for clip in taught)
     rows = {
-        "file": f"`{manifest['file']}`, {manifest['bytes']:,} bytes, static int8",
+        "file": f"`{manifest['file']}`, {manifest['bytes']:,} bytes, {FORMS[kind]}",
         "weights": f"{manifest['parameters']:,}",
         "SHA-256": f"`{manifest['sha256']}`",
         "int8 against float": f"{manifest['int8_minus_float']:.4f} in probability, mean on golden input",

@@ -148,7 +148,7 @@ def _episodes(heard: HourScores, scores: Sequence[float], rules: EpisodeRules) -
 
 
 def curve_of(rule: GateDecision, heard: Sequence[HourScores]) -> list[Point]:
-    """Recall over false alarms an hour with the onset threshold free and the rest of the rule as it is."""
+    """Recall over false alarms an hour: the quick tier's threshold free, the patient tier off."""
     counted = []
     for one in heard:
         scores = one.smoothed(rule.smoothing_s)
@@ -156,13 +156,8 @@ def curve_of(rule: GateDecision, heard: Sequence[HourScores]) -> list[Point]:
         def at(
             threshold: float, one: HourScores = one, scores: Sequence[float] = scores
         ) -> Sequence[Episode]:
-            free = rule.model_copy(
-                update={
-                    "onset_threshold": threshold,
-                    "offset_threshold": min(rule.offset_threshold, threshold),
-                }
-            )
-            return _episodes(one, scores, episode_rules(DetectorSettings(), free))[0]
+            free = episode_rules(DetectorSettings(onset_threshold=threshold, patient=False), rule)
+            return _episodes(one, scores, free)[0]
 
         counted.append(night_curves.sweep(one.hour, at))
     return night_curves.curve(counted, sum(one.hour.hours for one in heard))

@@ -76,7 +76,12 @@ class Systems:
         """
         assert self.settings is not None
         deaf = replace(
-            self.settings, onset_threshold=1.0, onset_hits=NEVER, onset_window_hops=NEVER, classify=False
+            self.settings,
+            onset_threshold=1.0,
+            onset_hits=NEVER,
+            onset_window_hops=NEVER,
+            patient=False,
+            classify=False,
         )
         return Listener(load_pipeline(deaf, self.artifacts)).listen(x)
 
@@ -180,11 +185,12 @@ def rival_scores(rival: Rival, x: NDArray[np.int16], cache: Path | None, audio: 
 
 
 def _scored_hops(hour: Hour, track: Track, rules: EpisodeRules) -> Scored:
-    """The onset threshold is free; the rest of the rule stays, as if a user had set ``onset_threshold``."""
+    """The quick tier's threshold is free and the patient tier off: what the scores alone are worth."""
     scores, awake = track.scores.tolist(), [True] * len(track.scores)
 
     def episodes_at(threshold: float) -> Sequence[Episode]:
-        own = replace(rules, onset=threshold, offset=min(rules.offset, threshold))
+        quick = replace(rules.quick, onset=threshold)
+        own = replace(rules, quick=quick, offset=min(rules.offset, threshold), patient=None)
         return tracked_episodes(scores, awake, own)[0]
 
     return scored(hour, track, night_curves.sweep(hour, episodes_at))
