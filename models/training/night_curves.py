@@ -39,7 +39,10 @@ class Point:
 
 
 def sweep(hour: Hour, episodes_at: Callable[[float], Sequence[Episode]]) -> list[Counted]:
-    """Count one hour at every threshold; doubtful bouts are neither hits nor misses."""
+    """Count one hour at every threshold; doubtful bouts are neither hits nor misses.
+
+    An episode that was open before the bout found nothing: at a low threshold it would be open all night.
+    """
     clear = [not bout["doubtful"] for bout in hour.bouts]
     counted = []
     for threshold in THRESHOLDS:
@@ -47,7 +50,7 @@ def sweep(hour: Hour, episodes_at: Callable[[float], Sequence[Episode]]) -> list
         kept = [k for k, is_clear in enumerate(clear) if is_clear]
         counted.append(
             Counted(
-                tuple(matching.found[k] for k in kept),
+                tuple(matching.delays_s[k] is not None for k in kept),
                 tuple(matching.delays_s[k] for k in kept),
                 len(matching.false_alarms),
             )

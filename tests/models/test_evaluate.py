@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 
@@ -257,6 +258,48 @@ def test_released_detector_is_measured_with_its_curve(tmp_path):
     track = heard.scored["cradlewatch"].track
     assert len(track.edges_s) == len(track.scores) + 1
     assert track.edges_s[-1] == pytest.approx(23.0)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The whole command over an evening with a bout, and one in which nothing cries."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    _nights(folder / "evening", _evening())
+    quiet = _nights(folder / "quiet", _evening())
+    truth = (quiet / "hour-000.jsonl").read_text().splitlines()[0]
+    dog = {"type": "distractor", "label": "dog", "onset_s": 10.0, "offset_s": 13.0}
+    (quiet / "hour-000.jsonl").write_text(f"{truth}\n{json.dumps(dog)}\n")
+    argv = ["nights", str(folder / "evening"), str(quiet), "--jobs", "1", "--json", str(folder / "n.json")]
+    argv += ["--set", "classify=false"]
+    assert evaluate.main(argv) == 0
+    assert evaluate.main([*argv, "--thresholds-from", str(folder / "n.json")]) == 0
+    return folder / "n.json"
+
+
+def test_evaluation_counts_both_sets_together(evaluated):
+    result = json.loads(evaluated.read_text())
+    (system,) = result["systems"]
+    assert result["hours"] == pytest.approx(2 * 23.0 / 3600.0)
+    assert system["recall"]["bouts"] == 1
+    assert system["false_alarms_by_label"]["dog"]["exposure_s"] == 3.0
+    points = result["scores"]["cradlewatch"]["points"]
+    assert [point["threshold"] for point in points] == list(night_curves.THRESHOLDS)
+    # The same sound is a bout in one set and none in the other: found where it is a false alarm.
+    for point in points:
+        assert point["alarms_per_hour"]["value"] * result["hours"] == pytest.approx(point["recall"]["value"])
+
+
+def test_thresholds_read_from_the_same_nights_give_the_same_points(evaluated):
+    result = json.loads(evaluated.read_text())
+    chosen = result["scores"]["cradlewatch"]["at"]
+    for limit, point in result["thresholds_from"]["cradlewatch"].items():
+        assert point == chosen[limit]
+
+
+def test_evaluation_can_be_drawn(evaluated, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: make install-train")
+    plots = importlib.import_module("models.training.plots")
+    assert len(plots.draw_nights(json.loads(evaluated.read_text()), tmp_path)) == 4
 
 
 def test_file_without_curves_is_refused(tmp_path):
