@@ -58,21 +58,18 @@ RUNS ?= runs
 STEP := $(BIN)/python -m models.training
 
 # From data to released artefacts. Needs CRADLEWATCH_DATA and CRADLEWATCH_PRETRAINED, see models/README.md.
-train: $(VENV)/.train $(RUNS)/nights/val/nights.json
-	$(STEP).gate --recipe models/recipes/gate.toml --out $(RUNS)/gate
-	$(STEP).tune --gate $(RUNS)/gate/gate.int8.onnx --nights $(RUNS)/nights/val --out $(RUNS)/gate/decision.json
-	$(STEP).release gate --run $(RUNS)/gate
-	$(STEP).cause --recipe models/recipes/cause.toml --out $(RUNS)/cause
-	$(STEP).release cause --run $(RUNS)/cause
-
-$(RUNS)/nights/val/nights.json: | $(VENV)/.train
-	$(STEP).nights --split val --hours 16 --seed 1 --out $(@D)
+train: $(VENV)/.train
+	$(STEP).release --recipe models/recipes/release.toml --out $(RUNS)/release --cache $(RUNS)/cache
 
 $(RUNS)/nights/test/nights.json: | $(VENV)/.train
-	$(STEP).nights --split test --hours 8 --seed 1 --out $(@D)
+	$(STEP).nights --split test --hours 24 --seed 1 --out $(@D)
 
-figures: $(VENV)/.train $(RUNS)/nights/test/nights.json
-	$(STEP).evaluate nights $(RUNS)/nights/test --yamnet
+$(RUNS)/nights/quiet/nights.json: | $(VENV)/.train
+	$(STEP).nights --split test --hours 8 --seed 101 --no-cries --out $(@D)
+
+figures: $(VENV)/.train $(RUNS)/nights/test/nights.json $(RUNS)/nights/quiet/nights.json
+	$(STEP).evaluate nights $(RUNS)/nights/test --yamnet --mn04 --plots $(RUNS)/plots
+	$(STEP).evaluate nights $(RUNS)/nights/quiet
 	$(STEP).evaluate clips --split test
 	$(BIN)/cradlewatch bench
 	$(BIN)/python -m tests.bench.live_delay
