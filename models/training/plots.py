@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ WIDTH_IN: Final = 8.0
 DPI: Final = 100
 FEWEST_PER_HOUR: Final = 0.02
 """Where no false alarm was heard, a point stands here on the logarithmic axis."""
+LONG_S: Final = 300.0
+"""Of exposure; with less the upper limit of no alarm at all is over 44 an hour."""
 REPORTED: Final = ("cradlewatch", "YAMNet > 0.3, no volume limit", "mn04 zero-shot > 0.1")
 """Of the rivals' rules, those beside ours in the bars."""
 
@@ -50,9 +53,10 @@ def det(result: Mapping[str, Any]) -> Figure:
     for k, (name, own) in enumerate(result["scores"].items()):
         points = [point for point in own["points"] if point["recall"]["value"] is not None]
         # From few false alarms to many: a step never shows a recall before its false alarms are reached.
+        # The fewest missed so far: at the lowest thresholds everything is one endless episode.
         points.sort(key=lambda point: (point["alarms_per_hour"]["value"], point["recall"]["value"]))
         x = [max(point["alarms_per_hour"]["value"], FEWEST_PER_HOUR) for point in points]
-        y = [100.0 * (1.0 - point["recall"]["value"]) for point in points]
+        y = list(accumulate((100.0 * (1.0 - point["recall"]["value"]) for point in points), min))
         axes.step(
             x,
             y,
@@ -77,7 +81,7 @@ def det(result: Mapping[str, Any]) -> Figure:
     axes.set_xticks([], minor=True)
     axes.set_xlim(FEWEST_PER_HOUR * 0.9, 30.0)
     axes.set_ylim(0.0, 100.0)
-    axes.set_xlabel(f"false alarms per hour (none: drawn at {FEWEST_PER_HOUR:g})")
+    axes.set_xlabel(f"at most so many false alarms per hour (none: drawn at {FEWEST_PER_HOUR:g})")
     axes.set_ylabel("bouts missed, %")
     axes.set_title(f"Missed bouts and false alarms, {result['hours']:.0f} h of synthetic nights")
     return _finished(figure, axes)
@@ -161,6 +165,7 @@ def false_alarms(result: Mapping[str, Any]) -> Figure:
         )
     axes.set_yticks(range(len(labels)), [_label_text(label, systems) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(0.0, _widest(systems))
     axes.set_xlabel("false alarms per hour of exposure; whisker: upper 95 % limit")
     axes.set_title("False alarms by the sound that raised them")
     _finished(figure, axes, None)
@@ -181,6 +186,16 @@ def _labels(systems: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*NAMED_SOUNDS, *(label for label in others if counts[label])][:16]
 
 
+def _widest(systems: Sequence[Mapping[str, Any]]) -> float:
+    """End of the axis: all bars, and the whiskers of what was heard long enough to say something."""
+    alarms = [
+        own for system in systems for own in system["false_alarms_by_label"].values() if own["exposure_s"]
+    ]
+    rates = [own["per_hour_of_exposure"] for own in alarms]
+    whiskers = [own["per_hour_of_exposure"]["high"] for own in alarms if own["exposure_s"] >= LONG_S]
+    return 1.05 * max([1.0, *(rate["value"] for rate in rates), *whiskers])
+
+
 def _label_text(label: str, systems: Sequence[Mapping[str, Any]]) -> str:
     own = next(
         (s["false_alarms_by_label"][label] for s in systems if label in s["false_alarms_by_label"]), None
@@ -188,7 +203,7 @@ def _label_text(label: str, systems: Sequence[Mapping[str, Any]]) -> str:
     name = NAMED_SOUNDS.get(label, label.replace("_", " "))
     if own is None:
         return f"{name} (none in this split)"
-    return f"{name} ({own['exposure_s'] / 3600.0:.2f} h)" if own["exposure_s"] else name
+    return f"{name} ({own['exposure_s'] / 60.0:.1f} min)" if own["exposure_s"] else name
 
 
 def _reported(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -85,11 +85,24 @@ def test_det_shows_each_network_as_a_curve_and_each_rule_as_a_mark(result):
     assert list(axes.lines[1].get_xdata()) == [plots.FEWEST_PER_HOUR]  # no false alarm: at the edge
 
 
+def test_det_never_misses_more_where_more_false_alarms_are_allowed(result):
+    own = result["scores"]["cradlewatch"]
+    endless = {"threshold": 0.01, "recall": _interval(0.2), "alarms_per_hour": _interval(5.0)}
+    own["points"].insert(0, endless)
+    (axes,) = plots.det(result).axes
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([100.0, 50.0, 10.0, 10.0])
+
+
+def test_axis_holds_every_bar_and_leaves_whiskers_of_seconds_out(result):
+    (axes,) = plots.false_alarms(result).axes
+    assert axes.get_xlim()[1] == pytest.approx(1.05 * 200.0)
+
+
 def test_sound_that_the_split_lacks_is_named(result):
     (axes,) = plots.false_alarms(result).axes
     texts = [tick.get_text() for tick in axes.get_yticklabels()]
     assert "baby laugh (none in this split)" in texts
-    assert "dog (0.01 h)" in texts
+    assert "dog (0.6 min)" in texts
 
 
 def test_bands_without_a_bout_are_left_out(result):
