@@ -22,7 +22,8 @@ def test_a_cry_is_found_where_it_is_and_a_quiet_room_is_quiet(crying, quiet, cap
     (found,) = lines(capsys.readouterr().out)
     assert list(found) == ["file", "onset_s", "detected_s", "offset_s", "score", "cause"]
     assert found["file"] == str(crying)
-    assert found["onset_s"] == pytest.approx(1.0, abs=1.0)
+    # The onset is the first hop that both networks are sure of.
+    assert found["onset_s"] == pytest.approx(1.0, abs=2.0)
     assert found["onset_s"] < found["detected_s"] < found["onset_s"] + 3.0
     assert found["detected_s"] < found["offset_s"]
     assert 0.5 < found["score"] <= 1.0
