@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from models.training import night_curves, night_score, night_tables, resampling, scenes
+from models.training.gate import load_gate
 from models.training.kept_scores import Arrays, kept
 from models.training.metrics import Episode, Interval
 from models.training.nets.gate import GateNet
@@ -79,16 +80,7 @@ def step_logits(network: Path, audio: NDArray[np.int16]) -> NDArray[np.float32]:
         return gate_logits(Network(network), whole)
     if network.suffix != TORCH_SUFFIX:
         raise ConfigError(f"{str(network)!r} is no form of the gate.", "Give gate.pt or an ONNX file.")
-    return torch_logits(load_torch_gate(network), whole)
-
-
-def load_torch_gate(path: Path) -> GateNet:
-    """The student as the gate's training left it, in eval mode."""
-    stored = torch.load(path, weights_only=True)
-    shape = stored["shape"]
-    net = GateNet(tuple(shape["channels"]), shape["width"], n_classes=1 + shape["hints"])
-    net.load_state_dict(stored["state"])
-    return net.eval()
+    return torch_logits(load_gate(network), whole)
 
 
 @torch.no_grad()
