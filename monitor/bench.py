@@ -204,7 +204,7 @@ def stage_rows(
     ]
     rows = [_row(name, measure(work, heard_s, passes), note) for name, work, note in stages]
     if has_verifier(folder):
-        verifier, segment = load_verifier(settings, folder), np.resize(audio, SEGMENT_SAMPLES)
+        verifier, segment = load_verifier(folder), np.resize(audio, SEGMENT_SAMPLES)
         cost = measure(lambda: verifier.judge(segment), seconds(HOP), passes)
         rows.append(_row("verifier", cost, "runs while the gate suspects and no episode is open"))
     if settings.classify:

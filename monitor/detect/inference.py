@@ -16,15 +16,22 @@ from monitor.errors import ModelError
 class Network:
     """One loaded model. Inputs and outputs are float32 arrays by name."""
 
-    def __init__(self, path: Path) -> None:
-        """Load ``path``. Raises ModelError if it is no readable model."""
+    def __init__(self, path: Path, *, compact: bool = False) -> None:
+        """Load ``path``; ``compact`` spares 4 MB of a network with big feature maps.
+
+        Raises ModelError if it is no readable model.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # By default the pool spins between calls, which would keep a core of the Pi busy all night.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False
+        options.enable_cpu_mem_arena = compact
+        if compact:
+            # Big maps freed one by one leave holes in the heap; in an arena of their own they do not.
+            options.enable_mem_pattern = False
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 3
         try:
             self._session: Any = onnxruntime.InferenceSession(

@@ -52,7 +52,7 @@ def load_pipeline(settings: DetectorSettings, folder: Path | None = None) -> Pip
         ScoreSmoother(decision.smoothing_s),
         EpisodeTracker(rules),
         load_classifier(folder) if settings.classify else None,
-        None if suspicion is None else load_verifier(settings, folder),
+        None if suspicion is None else load_verifier(folder),
         # A user's onset below the released suspicion takes it along.
         suspect_threshold=1.0 if suspicion is None else min(suspicion, *(tier.onset for tier in rules.tiers)),
         verifier_share=decision.verifier_share,
@@ -66,13 +66,13 @@ def has_verifier(folder: Path | None = None) -> bool:
     return isinstance(decision, GateDecision) and decision.suspect_threshold is not None
 
 
-def load_verifier(settings: DetectorSettings, folder: Path | None = None) -> Verifier:
+def load_verifier(folder: Path | None = None) -> Verifier:
     """The verifier of ``folder``. Raises ModelError."""
     artifact = artifacts.find(folder, "verifier")
     decision = artifact.manifest.decision
     if not isinstance(decision, VerifierDecision):
         raise ManifestMismatchError(f"{artifact.folder}: the decision rule is not a verifier's.")
-    return Verifier(load_network(artifact, settings.model_form).network, decision.temperature)
+    return Verifier(Network(artifact.model, compact=True), decision.temperature)
 
 
 def load_classifier(folder: Path | None = None) -> CauseClassifier:
@@ -161,12 +161,9 @@ def _verifier_results(folder: Path | None) -> list[GoldenResult]:
         return []
     artifact = artifacts.find(folder, "verifier")
     golden = _golden(artifact)
-    results = []
-    for form, released in _forms(artifact).items():
-        verifier = Verifier(load_network(artifact, form).network)
-        logits = np.array([verifier.judge(segment).logit for segment in golden["segments"]], np.float32)
-        results.append(_compare(artifact, form, logits, golden[released]))
-    return results
+    verifier = Verifier(Network(artifact.model, compact=True))
+    logits = np.array([verifier.judge(segment).logit for segment in golden["segments"]], np.float32)
+    return [_compare(artifact, "int8", logits, golden["logits"])]
 
 
 def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float32]:
