@@ -144,3 +144,8 @@ def test_patient_tier_moves_with_the_users_threshold(onset, patient):
 
 def test_patient_tier_can_be_switched_off():
     assert episode_rules(DetectorSettings(patient=False), WITH_PATIENCE).patient is None
+
+
+@pytest.mark.parametrize("form", ["int8", "float", "auto"])
+def test_pipeline_loads_in_every_form_that_a_user_may_ask_for(form):
+    assert load_pipeline(DetectorSettings(model_form=form)).flush() == []
