@@ -11,6 +11,7 @@ import numpy as np
 from models.training import metrics
 from models.training.metrics import Episode, Interval
 from models.training.night_score import Hour
+from monitor.detect.odds import logit
 
 THRESHOLDS: Final = tuple(float(t) for t in 1.0 / (1.0 + np.exp(-np.linspace(-7.0, 9.0, 97))))
 """Even in logits: scores crowd at both ends."""
@@ -90,8 +91,4 @@ def best_within(points: Sequence[Point], limit_per_hour: float) -> Point | None:
 
 def at_threshold(points: Sequence[Point], threshold: float) -> Point:
     """The point of the threshold nearest to this one, in logits."""
-    return min(points, key=lambda point: abs(_logit(point.threshold) - _logit(threshold)))
-
-
-def _logit(p: float) -> float:
-    return float(np.log(p / (1.0 - p)))
+    return min(points, key=lambda point: abs(logit(point.threshold) - logit(threshold)))

@@ -2,7 +2,7 @@
 
     python -m models.training.tune --gate runs/gate --verifier runs/verifier --nights nights/val
 
-Logits are computed once; suspicion, threshold and N-of-M are then searched with the runtime's own state
+Logits are computed once; the verifier's share and both tiers are then searched with the runtime's own state
 machine: within ``--false-alarms`` an hour the highest recall, and at equal recall the shortest delay.
 """
 
@@ -35,7 +35,7 @@ from monitor.detect.verifier import Verifier, weighed
 from monitor.types import Dbfs, EpisodeEnded, SampleIndex, seconds
 
 SUSPICION = 0.2
-"""Gate score from which the verifier is asked. On validation nights no bout stays below it."""
+"""Gate score from which the verifier is asked. On validation nights no clear bout stays below it."""
 SHARES = (0.4, 0.5, 0.6)
 HITS = ((2, 4), (3, 5), (3, 8))
 ONSETS = (0.84, 0.88, 0.9, 0.92, 0.94, 0.96)

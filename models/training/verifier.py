@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,16 +131,10 @@ def _name(gate: nn.Module) -> str:
 
 def joined(parts: list[Segments]) -> Segments:
     """Several sets as one."""
-    return (
-        parts[0]
-        if len(parts) == 1
-        else Segments(
-            *(
-                np.concatenate([getattr(p, name) for p in parts])
-                for name in ("maps", "embedding", "label", "weight")
-            )
-        )
-    )
+    if len(parts) == 1:
+        return parts[0]
+    names = [each.name for each in fields(Segments)]
+    return Segments(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def loss_of(segments: Segments, classifier: nn.Module, *, keep: float, smoothing: float = 0.02) -> Loss:
@@ -216,22 +210,10 @@ def choose_temperature(logits: NDArray[np.float32], segments: Segments) -> float
     ))  # fmt: skip
 
 
-class _Released(nn.Module):
-    """Names the outputs' order for the export."""
-
-    def __init__(self, net: Verifier) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, segment: Tensor) -> tuple[Tensor, Tensor]:
-        logit, embedding = self.net(segment)
-        return logit, embedding
-
-
 def export_verifier(net: Verifier, path: Path) -> None:
     """Write the verifier as ONNX with input ``segment`` and outputs ``logit, embedding``."""
     names = {"input_names": ["segment"], "output_names": ["logit", "embedding"]}
-    export.write_onnx(_Released(net).eval(), (torch.zeros(1, N_BANDS, N_FRAMES),), path, names)
+    export.write_onnx(net.eval(), (torch.zeros(1, N_BANDS, N_FRAMES),), path, names)
 
 
 def run(recipe: dict[str, Any], prepare: Preparation, gate_run: Path, out: Path) -> None:

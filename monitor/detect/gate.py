@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from monitor.detect.features import N_MELS
 from monitor.detect.inference import Network
+from monitor.detect.odds import sigmoid
 from monitor.errors import ManifestMismatchError
 
 HOP_FRAMES: Final = 12
@@ -67,10 +68,5 @@ class ScoreSmoother:
     def process(self, logits: NDArray[np.float32]) -> float:
         """The average behind these steps, 0-1."""
         for logit in logits.tolist():
-            self._score += (1.0 - self._keep) * (_sigmoid(logit) - self._score)
+            self._score += (1.0 - self._keep) * (sigmoid(logit) - self._score)
         return self._score
-
-
-def _sigmoid(logit: float) -> float:
-    # exp of a large positive argument overflows; clipping at 40 changes nothing that a float shows.
-    return 1.0 / (1.0 + exp(-min(max(logit, -40.0), 40.0)))

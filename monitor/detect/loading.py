@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from math import exp, log
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,10 +20,11 @@ from monitor.detect.features import LogMel
 from monitor.detect.forms import Form, load_network
 from monitor.detect.gate import GateModel, ScoreSmoother
 from monitor.detect.inference import Network
+from monitor.detect.odds import logit, sigmoid
 from monitor.detect.pipeline import Pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
-from monitor.detect.verifier import LEAST, Verifier
+from monitor.detect.verifier import Verifier
 from monitor.errors import ConfigError, ManifestMismatchError, ModelError
 from monitor.types import samples
 
@@ -113,14 +113,9 @@ def _patient(settings: DetectorSettings, decision: GateDecision, onset: float) -
     released = decision.patient
     if released is None or not settings.patient:
         return None
-    shift = _logit(onset) - _logit(decision.onset_threshold)
-    threshold = 1.0 / (1.0 + exp(-_logit(released.onset_threshold) - shift))
+    shift = logit(onset) - logit(decision.onset_threshold)
+    threshold = sigmoid(logit(released.onset_threshold) + shift)
     return Tier(threshold, released.onset_hits, released.onset_window_hops)
-
-
-def _logit(p: float) -> float:
-    kept = min(max(p, LEAST), 1.0 - LEAST)
-    return log(kept / (1.0 - kept))
 
 
 @dataclass(frozen=True, slots=True)

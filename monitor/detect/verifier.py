@@ -7,18 +7,14 @@ knows thousands of hours of other sounds from its pre-training; it runs only on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.detect.inference import Network
+from monitor.detect.odds import logit, sigmoid
 from monitor.detect.segment_mel import N_BANDS, N_FRAMES, segment_mel
 from monitor.errors import ManifestMismatchError
-
-LEAST: Final = 1e-6
-"""Probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +33,7 @@ def weighed(score: float, verdict_logit: float, share: float) -> float:
 
     They err in different places, since one hears time and the other has heard the world.
     """
-    suspicion = log(max(score, LEAST) / max(1.0 - score, LEAST))
-    logit = (1.0 - share) * suspicion + share * verdict_logit
-    return 1.0 / (1.0 + exp(-min(max(logit, -40.0), 40.0)))
+    return sigmoid((1.0 - share) * logit(score) + share * verdict_logit)
 
 
 class Verifier:
@@ -62,5 +56,5 @@ class Verifier:
 
     def judge(self, samples: NDArray[np.int16]) -> Verdict:
         """Judge one segment, int16 (SEGMENT_SAMPLES,). Raises ValueError for another length."""
-        logit, embedding = self._network.run({"segment": segment_mel(samples)[None]})
-        return Verdict(float(logit[0]) / self._temperature, embedding[0])
+        answer, embedding = self._network.run({"segment": segment_mel(samples)[None]})
+        return Verdict(float(answer[0]) / self._temperature, embedding[0])
