@@ -49,11 +49,12 @@ class CauseHint(BaseModel):
 
 
 class EpisodeMessage(Message):
-    """An episode of crying began, goes on or is over."""
+    """An episode of crying began, goes on, has gone on for another while, or is over."""
 
     kind: Literal["episode"] = "episode"
-    event_type: Literal["started", "updated", "ended"]
+    event_type: Literal["started", "updated", "escalated", "ended"]
     episode_id: str
+    escalation: int = Field(default=0, ge=0, description="how often it has escalated so far")
     onset_at: UtcTime
     detected_at: UtcTime
     ended_at: UtcTime | None = None
@@ -90,4 +91,79 @@ class HealthMessage(Message):
     counters: dict[str, float]
 
 
-AnyMessage = EpisodeMessage | TelemetryMessage | HealthMessage
+class ControlsMessage(Message):
+    """What the parents have set, from the hub or elsewhere; it outlives a restart."""
+
+    kind: Literal["controls"] = "controls"
+    listening: bool = True
+    sensitivity: int = Field(default=50, ge=0, le=100, description="50 is the model's own rule")
+    hold_s: float = Field(ge=0.5, le=300, description="quiet that ends an episode")
+    quiet_hours: str = Field(default="off", description='"off" or local times "22:00-06:30"')
+    muted_until: UtcTime | None = None
+    last_rejected: str = Field(default="", description="why the latest refused command was refused")
+
+
+class AlertMessage(Message):
+    """Whether a cry waits for somebody to say that they have heard of it."""
+
+    kind: Literal["alert"] = "alert"
+    state: Literal["none", "unacknowledged", "acknowledged"]
+    episode_id: str | None = None
+    since: UtcTime | None = None
+    escalation: int = Field(default=0, ge=0)
+    acknowledged_at: UtcTime | None = None
+    acknowledged_by: str = Field(default="", description='"hub", "phone" or "command"')
+
+
+class NightMessage(Message):
+    """The night so far. A night lasts from noon to noon, local time."""
+
+    kind: Literal["night"] = "night"
+    night: str = Field(description="date of its evening, 2026-11-22")
+    episodes: int = Field(ge=0)
+    crying_s: float = Field(ge=0)
+    longest_calm_s: float = Field(ge=0, description="longest stretch of listening without an episode")
+    last_cry_at: UtcTime | None = Field(default=None, description="of any night")
+
+
+class TestMessage(Message):
+    """Somebody, or the daily plan, tries whether alerts arrive."""
+
+    __test__ = False  # pytest shall not take it for one of its own
+
+    kind: Literal["test"] = "test"
+    source: Literal["hub", "daily", "command"]
+
+
+class DeliveryMessage(Message):
+    """How direct push fares: the latest outcome, overall and by channel."""
+
+    kind: Literal["delivery"] = "delivery"
+    state: Literal["none", "delivered", "retrying", "failed"]
+    channels: dict[str, str] = Field(description="by name of the channel: a state or why it fails")
+    delivered: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    waiting: int = Field(ge=0)
+    last_delivered_at: UtcTime | None = None
+
+
+class ConfirmedCauseMessage(Message):
+    """A parent has said why the baby cried."""
+
+    kind: Literal["confirmed_cause"] = "confirmed_cause"
+    episode_id: str
+    cause: Literal["belly_pain", "burping", "discomfort", "hungry", "tired"]
+    counts: dict[str, int] = Field(description="how often each cause was confirmed so far")
+
+
+AnyMessage = (
+    EpisodeMessage
+    | TelemetryMessage
+    | HealthMessage
+    | ControlsMessage
+    | AlertMessage
+    | NightMessage
+    | TestMessage
+    | DeliveryMessage
+    | ConfirmedCauseMessage
+)

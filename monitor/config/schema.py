@@ -226,7 +226,15 @@ class DeviceConfig(Section):
 
 
 class EventsConfig(Section):
-    """How often level and score are reported."""
+    """When crying escalates, and how often level and score are reported."""
+
+    escalate_every_s: float = _key(
+        60.0,
+        "Crying within one episode after which it escalates, and escalates again.",
+        unit="s",
+        ge=10,
+        le=3600,
+    )
 
     active_every_s: float = _key(
         1.0, "Time between reports of level and score while something is heard.", unit="s", ge=0.24, le=3600
@@ -270,6 +278,12 @@ class ServiceConfig(Section):
         unit="s",
         ge=2,
         le=3600,
+    )
+    state_dir: Path | None = _key(
+        None,
+        "Folder for settings made in the hub and for events not yet delivered; not set: what systemd gives, "
+        "else ~/.local/state/cradlewatch.",
+        example="/var/lib/cradlewatch",
     )
     queue_length: int = _key(
         256,

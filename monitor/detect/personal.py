@@ -16,8 +16,6 @@ One thread calls it.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 
 from monitor.detect.personal_prior import PersonalPrior
 from monitor.errors import ManifestMismatchError, ModelError
+from monitor.files import write_atomically
 from monitor.types import Cause
 
 SCHEMA: Final = 1
@@ -107,7 +106,7 @@ class PersonalHead:
             "sums": {str(cause): row.tolist() for cause, row in zip(CAUSES, self._sums, strict=True)},
         }
         try:
-            _write(path, json.dumps(state, indent=1, allow_nan=False))
+            write_atomically(path, json.dumps(state, indent=1, allow_nan=False))
         except OSError as error:
             raise ModelError(
                 f"what was learnt of this baby cannot be written to {str(path)!r}: {error.strerror}.",
@@ -144,19 +143,6 @@ class PersonalHead:
 
 def _named(p: NDArray[np.float64]) -> Mapping[Cause, float]:
     return {cause: float(value) for cause, value in zip(CAUSES, p, strict=True)}
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

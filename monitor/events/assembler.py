@@ -34,13 +34,14 @@ def _random_id() -> str:
     return str(uuid.uuid4())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _OpenEpisode:
-    """What must stay the same in all messages of an episode, also across a step of the clock."""
+    """Identity and times stay the same in all messages of an episode, also across a step of the clock."""
 
     episode_id: str
     onset_at: datetime
     detected_at: datetime
+    escalation: int = 0
 
 
 class MessageAssembler:
@@ -48,6 +49,7 @@ class MessageAssembler:
 
     Telemetry is thinned by stream time: one message per ``calm_every_s``, or per ``active_every_s``
     while the gate is awake or a baby cries. Its peak is the highest since the message before.
+    An update escalates whenever the episode's crying has grown by another ``escalate_every_s``.
     ``new_id`` makes event and episode ids; each call must give another.
     """
 
@@ -58,12 +60,14 @@ class MessageAssembler:
         *,
         calm_every_s: float = 10.0,
         active_every_s: float = 1.0,
+        escalate_every_s: float = 60.0,
         new_id: Callable[[], str] = _random_id,
     ) -> None:
         self._device = device
         self._clock = clock
         self._calm_every = samples(calm_every_s)
         self._active_every = samples(active_every_s)
+        self._escalate_every_s = escalate_every_s
         self._new_id = new_id
         self._open: dict[int, _OpenEpisode] = {}
         self._telemetry_sent_at: SampleIndex | None = None
@@ -118,7 +122,12 @@ class MessageAssembler:
         return self._episode(output, "started", output.detected, crying_s=crying_s)
 
     def _updated(self, output: EpisodeUpdated) -> EpisodeMessage:
-        return self._episode(output, "updated", output.at, crying_s=output.crying_s, cause=output.cause)
+        episode = self._open_episode(output.number, "updated")
+        reached = int(output.crying_s // self._escalate_every_s)
+        escalated = reached > episode.escalation
+        episode.escalation = max(reached, episode.escalation)
+        kind: Literal["escalated", "updated"] = "escalated" if escalated else "updated"
+        return self._episode(output, kind, output.at, crying_s=output.crying_s, cause=output.cause)
 
     def _ended(self, output: EpisodeEnded) -> EpisodeMessage:
         message = self._episode(
@@ -136,7 +145,7 @@ class MessageAssembler:
     def _episode(
         self,
         output: EpisodeStarted | EpisodeUpdated | EpisodeEnded,
-        event_type: Literal["started", "updated", "ended"],
+        event_type: Literal["started", "updated", "escalated", "ended"],
         at: SampleIndex,
         *,
         crying_s: float,
@@ -144,14 +153,14 @@ class MessageAssembler:
         cause: CauseEstimate | None = None,
         truncated: bool = False,
     ) -> EpisodeMessage:
-        assert output.number in self._open, f"episode {output.number} {event_type} without a start"
-        episode = self._open[output.number]
+        episode = self._open_episode(output.number, event_type)
         return EpisodeMessage(
             event_id=self._new_id(),
             device=self._device,
             time=self._clock.utc_of(at),
             event_type=event_type,
             episode_id=episode.episode_id,
+            escalation=episode.escalation,
             onset_at=episode.onset_at,
             detected_at=episode.detected_at,
             ended_at=None if until is None else self._clock.utc_of(until),
@@ -162,6 +171,10 @@ class MessageAssembler:
             cause=None if cause is None else _hint(cause),
             truncated=truncated,
         )
+
+    def _open_episode(self, number: int, event_type: str) -> _OpenEpisode:
+        assert number in self._open, f"episode {number} {event_type} without a start"
+        return self._open[number]
 
 
 def _hint(estimate: CauseEstimate) -> CauseHint:

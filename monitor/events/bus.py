@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from monitor.messages import AnyMessage, EpisodeMessage, HealthMessage, TelemetryMessage
+from monitor.messages import (
+    AlertMessage,
+    AnyMessage,
+    ConfirmedCauseMessage,
+    ControlsMessage,
+    DeliveryMessage,
+    EpisodeMessage,
+    HealthMessage,
+    NightMessage,
+    TelemetryMessage,
+    TestMessage,
+)
 
 DEFAULT_CAPACITY: Final = 256
 
@@ -23,8 +34,10 @@ class _Rank(IntEnum):
     TELEMETRY = 0
     HEALTH = 1
     UPDATE = 2
-    ALERT = 3
-    """Start or end of an episode."""
+    STATE = 3
+    """What somebody has set or has to know; there is one of each kind."""
+    ALERT = 4
+    """Start, escalation or end of an episode, and what a person has just asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,7 @@ class QueueStats:
     dropped: int
     """Telemetry, health and updates that gave way in a full queue."""
     lost_alerts: int
-    """Starts and ends of episodes that gave way in a full queue."""
+    """Starts, escalations and ends of episodes that gave way in a full queue."""
 
 
 class MessageQueue:
@@ -180,5 +193,7 @@ def _key_and_rank(message: AnyMessage) -> tuple[Hashable, _Rank]:
             return "health", _Rank.HEALTH
         case EpisodeMessage(event_type="updated"):
             return ("updated", message.episode_id), _Rank.UPDATE
-        case EpisodeMessage():
+        case ControlsMessage() | AlertMessage() | NightMessage() | DeliveryMessage():
+            return message.kind, _Rank.STATE
+        case EpisodeMessage() | TestMessage() | ConfirmedCauseMessage():
             return ("alert", message.event_id), _Rank.ALERT

@@ -59,6 +59,7 @@ def build_service(
         clock,
         calm_every_s=config.events.calm_every_s,
         active_every_s=config.events.active_every_s,
+        escalate_every_s=config.events.escalate_every_s,
     )
 
     def detector(on_end: Callable[[], None]) -> DetectorThread:

@@ -11,7 +11,19 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.messages import AnyMessage, CauseHint, EpisodeMessage, HealthMessage, TelemetryMessage
+from monitor.messages import (
+    AlertMessage,
+    AnyMessage,
+    CauseHint,
+    ConfirmedCauseMessage,
+    ControlsMessage,
+    DeliveryMessage,
+    EpisodeMessage,
+    HealthMessage,
+    NightMessage,
+    TelemetryMessage,
+    TestMessage,
+)
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 from monitor.types import Cause
 
@@ -99,6 +111,17 @@ def publications(message: AnyMessage, topics: Topics, *, event_expiry_s: int) ->
             return [Publication(topics.telemetry, payload, retain=True, expiry_s=TELEMETRY_EXPIRY_S)]
         case HealthMessage():
             return [Publication(topics.health, message.to_json(), retain=True)]
+        case (
+            ControlsMessage() | AlertMessage() | NightMessage() | DeliveryMessage() | ConfirmedCauseMessage()
+        ):
+            return [Publication(f"{topics.base}/{message.kind}", message.to_json(), retain=True)]
+        case TestMessage():
+            details = message.model_dump(mode="json", by_alias=True) | {"event_type": "test"}
+            return [
+                Publication(
+                    topics.cry, _json(details), retain=False, expiry_s=event_expiry_s, key=message.event_id
+                )
+            ]
 
 
 def _episode(message: EpisodeMessage, topics: Topics, event_expiry_s: int) -> list[Publication]:

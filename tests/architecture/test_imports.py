@@ -6,13 +6,22 @@ import pytest
 
 from tests.architecture.imports import imports, is_within
 
-GROUND = ["monitor", "monitor.types", "monitor.errors", "monitor.messages"]
+GROUND = [
+    "monitor",
+    "monitor.types",
+    "monitor.errors",
+    "monitor.messages",
+    "monitor.commands",
+    "monitor.files",
+]
 
 # What a part of the house may import of ours, besides itself.
 MAY_IMPORT = {
     "monitor.types": [],
     "monitor.errors": [],
     "monitor.messages": [],
+    "monitor.commands": [],
+    "monitor.files": [],
     "monitor.config": ["monitor.errors"],
     "monitor.log": [],
     "monitor.capture": GROUND,

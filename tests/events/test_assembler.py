@@ -75,6 +75,7 @@ def test_a_start_says_when_the_cry_began_and_when_we_knew():
         "kind": "episode",
         "event_type": "started",
         "episode_id": "id-1",
+        "escalation": 0,
         "onset_at": "2026-11-22T03:00:10.000Z",
         "detected_at": "2026-11-22T03:00:10.720Z",
         "ended_at": None,
@@ -106,6 +107,19 @@ def test_one_episode_keeps_its_id_and_each_message_has_its_own():
     assert len({message.episode_id for message in first}) == 1
     assert {message.episode_id for message in second} & {message.episode_id for message in first} == set()
     assert len({message.event_id for message in first + second}) == 5
+
+
+def test_crying_that_goes_on_escalates_once_for_every_further_while():
+    assemble = assembler(escalate_every_s=60.0).assemble
+    assemble(started())
+    heard = [
+        assemble(updated(now=15.0 + s, crying_s=s)) for s in (4.2, 59.9, 60.0, 65.0, 119.9, 185.0, 190.0)
+    ]
+    assert [message.event_type for message in heard] == [
+        "updated", "updated", "escalated", "updated", "updated", "escalated", "updated",
+    ]  # fmt: skip
+    assert [message.escalation for message in heard] == [0, 0, 1, 1, 1, 3, 3]
+    assert assemble(ended(now=230.0)).escalation == 3
 
 
 def test_ids_are_random_uuids_unless_told_otherwise():
