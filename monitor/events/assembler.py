@@ -123,7 +123,7 @@ class MessageAssembler:
 
     def _updated(self, output: EpisodeUpdated) -> EpisodeMessage:
         episode = self._open_episode(output.number, "updated")
-        reached = int(output.crying_s // self._escalate_every_s)
+        reached = int(_number(output.crying_s) // self._escalate_every_s)
         escalated = reached > episode.escalation
         episode.escalation = max(reached, episode.escalation)
         kind: Literal["escalated", "updated"] = "escalated" if escalated else "updated"
