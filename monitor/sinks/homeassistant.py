@@ -8,7 +8,6 @@ entities that share a topic one after the other, and an automation would see a s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.messages import (
@@ -24,8 +23,11 @@ from monitor.messages import (
     TelemetryMessage,
     TestMessage,
 )
+from monitor.sinks.hub_topics import Topics, device_id
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 from monitor.types import Cause
+
+__all__ = ["OFFLINE", "ONLINE", "Topics", "availability", "calm", "device_id", "discovery", "publications"]
 
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
@@ -38,58 +40,6 @@ TELEMETRY_EXPIRY_S: Final = 60
 _HEARS: Final = (
     f"{{{{ '{ONLINE}' if value_json.microphone_ok and value_json.state != 'fault' else '{OFFLINE}' }}}}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """All topics of one device."""
-
-    base: str
-    discovery: str
-
-    @classmethod
-    def of(cls, settings: MqttSettings) -> Topics:
-        return cls(
-            base=f"{settings.base_topic}/{settings.device}",
-            discovery=f"{settings.discovery_prefix}/device/{device_id(settings)}/config",
-        )
-
-    @property
-    def availability(self) -> str:
-        """Online or offline (last will): the link to this process."""
-        return f"{self.base}/availability"
-
-    @property
-    def crying(self) -> str:
-        """State with all details of the episode."""
-        return f"{self.base}/crying"
-
-    @property
-    def cry(self) -> str:
-        """Events: starts, updates and ends of episodes."""
-        return f"{self.base}/cry"
-
-    @property
-    def cause(self) -> str:
-        return f"{self.base}/cause"
-
-    @property
-    def telemetry(self) -> str:
-        return f"{self.base}/telemetry"
-
-    @property
-    def health(self) -> str:
-        return f"{self.base}/health"
-
-    @property
-    def check(self) -> str:
-        """Where ``cradlewatch check`` tries whether it may publish."""
-        return f"{self.base}/check"
-
-
-def device_id(settings: MqttSettings) -> str:
-    """Identity of the device in Home Assistant's registry; never changes for a given device."""
-    return f"cradlewatch_{settings.device}".replace("-", "_")
 
 
 def availability(topics: Topics, payload: str) -> Publication:

@@ -63,6 +63,11 @@ class MqttSettings:
     birth_topic: str = "homeassistant/status"
     device_name: str = "Cradlewatch"
     suggested_area: str | None = None
+    model: str | None = None
+    """The machine that we run on, as it names itself; the hub shows it as the hardware of the device."""
+    serial: str | None = None
+    heartbeat_s: float = 30.0
+    """Longest pause between two health messages; after three of them a hub takes the last for outdated."""
 
     @property
     def effective_port(self) -> int:
