@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint unit install-train train figures wheel clean
+.PHONY: help install demo test lint unit hub-if-possible install-train train figures wheel clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
@@ -43,8 +43,16 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev hub-if-possible
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# The real Home Assistant, in an environment of its own. Without a Python for it, its tests skip and say so.
+$(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py
+	tests/hub/setup.sh $(VENV)/hub
+	touch $@
+
+hub-if-possible: $(VENV)/.dev
+	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub; fi
 
 # Not in the hashed lock: which build of torch fits depends on the machine. TRAIN_PACKAGES adds to it.
 $(VENV)/.train: $(VENV)/.dev
