@@ -117,7 +117,7 @@ def _words(content: dict[str, Any]) -> str:
         return ", ".join([content["state"], *content["reasons"]])
     if "cmps" in content:
         return f"announces {len(content['cmps'])} entities"
-    if "cause" in content:
+    if "probability" in content:
         # Beside its base rate, without which the hint would promise too much.
         return f"{content['cause']} ({content['probability']:.2f}, base rate {content['base_rate']:.2f})"
     return ", ".join(f"{key} {value}" for key, value in content.items())

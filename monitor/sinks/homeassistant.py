@@ -1,13 +1,14 @@
-"""Topics, payloads and the discovery message for Home Assistant (2024.11 or newer): pure functions.
+"""What goes to Home Assistant (2024.11 or newer) over MQTT: discovery and messages, as pure functions.
 
-Every entity that an automation may ask after a restart of the hub stands on a retained topic. Each
-reads its attributes from the message that gave it its state, because Home Assistant updates two
-entities that share a topic one after the other, and an automation would see a stale neighbour.
+Every entity that an automation may ask after a restart of the hub stands on a retained topic. Whatever
+belongs to one episode is cleared when the next one starts: a cause that was told of the last cry must
+not stand beside this one.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.messages import (
@@ -23,23 +24,69 @@ from monitor.messages import (
     TelemetryMessage,
     TestMessage,
 )
+from monitor.sinks.hub_component import OFFLINE, ONLINE, Components, Platform
+from monitor.sinks.hub_controls import controls
+from monitor.sinks.hub_diagnostics import diagnostics
+from monitor.sinks.hub_entities import EVENT_TYPES, TELEMETRY_EXPIRY_S, entities
 from monitor.sinks.hub_topics import Topics, device_id
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
-from monitor.types import Cause
 
-__all__ = ["OFFLINE", "ONLINE", "Topics", "availability", "calm", "device_id", "discovery", "publications"]
+__all__ = [
+    "OFFLINE",
+    "ONLINE",
+    "RETIRED",
+    "Topics",
+    "availability",
+    "calm",
+    "device_id",
+    "discovery",
+    "publications",
+]
 
-ONLINE: Final = "online"
-OFFLINE: Final = "offline"
-EVENT_TYPES: Final = ("started", "updated", "ended")
+RETIRED: Final[Mapping[str, Platform]] = {}
+"""Keys of entities that earlier releases had, with their platforms. Never taken out again: a hub may
+skip releases. An entity that changes its platform needs a new key."""
 
-TELEMETRY_EXPIRY_S: Final = 60
-"""A level older than this is no longer the level: calm telemetry comes every 10 s."""
 
-# A fault (digital silence, a stuck detector) is as deaf as a lost microphone: "off" would be a lie.
-_HEARS: Final = (
-    f"{{{{ '{ONLINE}' if value_json.microphone_ok and value_json.state != 'fault' else '{OFFLINE}' }}}}"
-)
+def discovery(
+    settings: MqttSettings, topics: Topics, version: str, retired: Mapping[str, Platform] = RETIRED
+) -> Publication:
+    """The one retained message that makes the device and all its entities, and removes retired ones."""
+    payload = {
+        "dev": _device(settings, version),
+        "o": {"name": "cradlewatch", "sw": version},
+        # A component of a platform alone is Home Assistant's way to say that it is gone.
+        "cmps": {key: {"p": platform} for key, platform in retired.items()}
+        | {
+            key: {
+                "p": component.platform,
+                "unique_id": f"{device_id(settings)}_{key}",
+                "default_entity_id": f"{component.platform}.{settings.device.replace('-', '_')}_{key}",
+                "qos": 1,
+                **component.fields,
+            }
+            for key, component in components(settings, topics).items()
+        },
+    }
+    return Publication(topics.discovery, _json(payload), retain=True)
+
+
+def components(settings: MqttSettings, topics: Topics) -> Components:
+    """All entities of the device."""
+    return entities(topics) | diagnostics(topics, settings.heartbeat_s) | controls(topics)
+
+
+def _device(settings: MqttSettings, version: str) -> dict[str, Any]:
+    known = {"hw": settings.model, "sn": settings.serial}
+    return {
+        "ids": [device_id(settings)],
+        "name": settings.device_name,
+        "mf": "Cradlewatch",
+        "mdl": "Cry monitor",
+        "sw": version,
+        "sa": settings.suggested_area or settings.device_name,
+        **{key: value for key, value in known.items() if value is not None},
+    }
 
 
 def availability(topics: Topics, payload: str) -> Publication:
@@ -59,173 +106,53 @@ def publications(message: AnyMessage, topics: Topics, *, event_expiry_s: int) ->
         case TelemetryMessage():
             payload = message.to_json()
             return [Publication(topics.telemetry, payload, retain=True, expiry_s=TELEMETRY_EXPIRY_S)]
-        case HealthMessage():
-            return [Publication(topics.health, message.to_json(), retain=True)]
-        case (
-            ControlsMessage() | AlertMessage() | NightMessage() | DeliveryMessage() | ConfirmedCauseMessage()
-        ):
-            return [Publication(f"{topics.base}/{message.kind}", message.to_json(), retain=True)]
         case TestMessage():
-            details = message.model_dump(mode="json", by_alias=True) | {"event_type": "test"}
-            return [
-                Publication(
-                    topics.cry, _json(details), retain=False, expiry_s=event_expiry_s, key=message.event_id
-                )
-            ]
+            details = _content(message) | {"event_type": "test"}
+            return [_event(details, topics, event_expiry_s)]
+        case (
+            HealthMessage()
+            | ControlsMessage()
+            | AlertMessage()
+            | NightMessage()
+            | DeliveryMessage()
+            | ConfirmedCauseMessage()
+        ):
+            return [Publication(topics.state(message.kind), message.to_json(), retain=True)]
 
 
 def _episode(message: EpisodeMessage, topics: Topics, event_expiry_s: int) -> list[Publication]:
-    details = message.model_dump(mode="json", by_alias=True)
+    details = _content(message)
     state = {"state": "OFF" if message.event_type == "ended" else "ON", **details}
     made = [Publication(topics.crying, _json(state), retain=True)]
+    episode = {key: details[key] for key in ("episode_id", "onset_at")}
+    if message.event_type == "started":
+        made.append(Publication(topics.confirmed_cause, _json({"cause": None, **episode}), retain=True))
     if message.cause is not None:
-        made.append(Publication(topics.cause, _json(_cause(message, message.cause)), retain=True))
-    updates = message.event_type == "updated"
-    key = f"updated {message.episode_id}" if updates else message.event_id
-    made.append(Publication(topics.cry, _json(details), retain=False, expiry_s=event_expiry_s, key=key))
+        made.append(Publication(topics.cause, _json(_cause(message.cause) | episode), retain=True))
+    elif message.event_type == "started":
+        made.append(Publication(topics.cause, _json({"cause": None, **episode}), retain=True))
+    if message.event_type in EVENT_TYPES:  # an update is news of the state alone
+        made.append(_event(details, topics, event_expiry_s))
     return made
 
 
-def _cause(message: EpisodeMessage, hint: CauseHint) -> dict[str, Any]:
+def _event(details: dict[str, Any], topics: Topics, event_expiry_s: int) -> Publication:
+    return Publication(
+        topics.cry, _json(details), retain=False, expiry_s=event_expiry_s, key=details["event_id"]
+    )
+
+
+def _cause(hint: CauseHint) -> dict[str, Any]:
     return {
         "cause": hint.answer,
         "probability": hint.probability,
         "base_rate": hint.base_rate,
         "probabilities": hint.probabilities,
-        "episode_id": message.episode_id,
-        "onset_at": message.model_dump(mode="json")["onset_at"],
     }
 
 
-def discovery(settings: MqttSettings, topics: Topics, version: str) -> Publication:
-    """The one retained message that makes the device and all its entities."""
-    identity = device_id(settings)
-    payload = {
-        "dev": {
-            "ids": [identity],
-            "name": settings.device_name,
-            "mf": "Cradlewatch",
-            "mdl": "Cry monitor",
-            "sw": version,
-            "sa": settings.suggested_area or settings.device_name,
-        },
-        "o": {"name": "cradlewatch", "sw": version},
-        "cmps": {
-            name: {
-                "p": platform,
-                "unique_id": f"{identity}_{name}",
-                "default_entity_id": f"{platform}.{settings.device.replace('-', '_')}_{name}",
-                "qos": 1,
-                **fields,
-            }
-            for name, (platform, fields) in _components(topics).items()
-        },
-    }
-    return Publication(topics.discovery, _json(payload), retain=True)
-
-
-def _components(topics: Topics) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Per entity its platform and its own fields. What hangs on hearing goes when nothing is heard."""
-    linked = {"availability_topic": topics.availability}
-    hearing = {
-        "availability": [
-            {"topic": topics.availability},
-            {
-                "topic": topics.health,
-                "value_template": _HEARS,
-            },
-        ],
-        "availability_mode": "all",
-    }
-    crying = {
-        "name": "Crying",
-        "device_class": "sound",
-        "state_topic": topics.crying,
-        "value_template": "{{ value_json.state }}",
-        "json_attributes_topic": topics.crying,
-        **hearing,
-    }
-    # The event entity keeps the link's availability alone: each time an event entity comes back it
-    # shows its last event again, and automations take that for a new one.
-    cry = {
-        "name": "Cry",
-        "icon": "mdi:baby-face-outline",
-        "event_types": list(EVENT_TYPES),
-        "state_topic": topics.cry,
-        **linked,
-    }
-    cause = {
-        "name": "Likely cause",
-        "icon": "mdi:help-circle-outline",
-        "device_class": "enum",
-        "options": [cause.value for cause in Cause],
-        "state_topic": topics.cause,
-        "value_template": "{{ value_json.cause }}",
-        "json_attributes_topic": topics.cause,
-        **linked,
-    }
-    return {
-        "crying": ("binary_sensor", crying),
-        "cry": ("event", cry),
-        "cause": ("sensor", cause),
-        "score": ("sensor", _score(topics) | hearing),
-        "level": ("sensor", _level(topics) | hearing),
-        "connectivity": ("binary_sensor", _connectivity(topics)),
-        "microphone_fault": ("binary_sensor", _fault("Microphone fault", "microphone_ok", topics) | linked),
-        "signal_fault": ("binary_sensor", _fault("Signal fault", "signal_ok", topics) | linked),
-    }
-
-
-def _score(topics: Topics) -> dict[str, Any]:
-    return {
-        "name": "Cry score",
-        "icon": "mdi:waveform",
-        "state_class": "measurement",
-        "unit_of_measurement": "%",
-        "suggested_display_precision": 0,
-        "state_topic": topics.telemetry,
-        "value_template": "{{ (value_json.score * 100) | round(1) }}",
-        "expire_after": TELEMETRY_EXPIRY_S,
-    }
-
-
-def _level(topics: Topics) -> dict[str, Any]:
-    # No device class: sound_pressure promises a calibrated dB SPL, which a microphone of unknown
-    # gain cannot give.
-    return {
-        "name": "Level",
-        "icon": "mdi:volume-high",
-        "state_class": "measurement",
-        "unit_of_measurement": "dBFS",
-        "suggested_display_precision": 0,
-        "state_topic": topics.telemetry,
-        "value_template": "{{ value_json.level_dbfs | round(1) }}",
-        "expire_after": TELEMETRY_EXPIRY_S,
-    }
-
-
-def _connectivity(topics: Topics) -> dict[str, Any]:
-    # No availability: it shall say "disconnected", not vanish.
-    return {
-        "name": "Connectivity",
-        "device_class": "connectivity",
-        "entity_category": "diagnostic",
-        "state_topic": topics.availability,
-        "payload_on": ONLINE,
-        "payload_off": OFFLINE,
-    }
-
-
-def _fault(name: str, field: str, topics: Topics) -> dict[str, Any]:
-    return {
-        "name": name,
-        "device_class": "problem",
-        "entity_category": "diagnostic",
-        "state_topic": topics.health,
-        "value_template": f"{{{{ 'OFF' if value_json.{field} else 'ON' }}}}",
-        "json_attributes_topic": topics.health,
-        "json_attributes_template": "{{ {'reasons': value_json.reasons} | to_json }}",
-    }
+def _content(message: EpisodeMessage | TestMessage) -> dict[str, Any]:
+    return message.model_dump(mode="json", by_alias=True)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -90,6 +90,10 @@ class Topics:
         return self.state("delivery")
 
     @property
+    def confirmed_cause(self) -> str:
+        return self.state("confirmed_cause")
+
+    @property
     def check(self) -> str:
         """Where ``cradlewatch check`` tries whether it may publish."""
         return f"{self.base}/check"
