@@ -43,7 +43,7 @@ class Range:
 
 
 SENSITIVITY: Final = Range(0, 100, 5, "%")
-HOLD: Final = Range(2, 60, 1, "s")
+HOLD: Final = Range(1, 300, 0.5, "s")
 
 MUTE_OPTIONS: Final[dict[str, int]] = {
     "off": 0,
@@ -58,6 +58,9 @@ MUTE_OPTIONS: Final[dict[str, int]] = {
 CAUSE_OPTIONS: Final = ("belly_pain", "burping", "discomfort", "hungry", "tired")
 
 QUIET_HOURS_PATTERN: Final = r"^(off|([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])$"
+
+PRESS: Final = "PRESS"
+"""What a button sends."""
 
 MAX_PAYLOAD: Final = 64
 """Bytes; nothing that may be asked is longer."""

@@ -10,6 +10,7 @@
     │   └── DeviceLostError         it was there and stopped delivering
     ├── ModelError                  an artefact is missing or unreadable
     │   └── ManifestMismatchError   it does not fit this version of the program
+    ├── RequestError                what was asked of the running monitor cannot be done
     └── SinkError                   an event could not be delivered
         ├── RetryableSinkError      worth another try (broker away)
         └── PermanentSinkError      another try gives the same answer (access denied)
@@ -73,6 +74,10 @@ class ModelError(MonitorError):
 
 class ManifestMismatchError(ModelError):
     """The artefact was made for another front end, another interface or another file."""
+
+
+class RequestError(MonitorError):
+    """A request to the running monitor is not one that it can follow; nothing has changed."""
 
 
 class SinkError(MonitorError):

@@ -61,6 +61,8 @@ class GapReason(StrEnum):
     """The reader was too slow and the ring overwrote what it had not read."""
     DEVICE_LOST = "device_lost"
     """The device delivered nothing."""
+    PAUSED = "paused"
+    """Listening was switched off: what was said then is nobody's business."""
     DAMAGED = "damaged"
     """A recording could not be decoded here."""
 

@@ -1,10 +1,21 @@
 """What holds for all tests."""
 
+import itertools
 import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+_number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _state_stays_with_the_test(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitor that a test starts keeps nothing in a home, nor for the next test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_number)}"))
 
 
 @pytest.fixture(autouse=True)

@@ -143,6 +143,7 @@ class Microphone(AudioSource):
             lost_samples=self._timeline.lost,
             overflows=self._overflows + (0 if child is None else child.ring.overflows),
             restarts=self._restarts,
+            waiting_s=0.0 if child is None else child.ring.waiting_s,
             last_block_age_s=None if last_audio_s is None else max(0.0, self._clock() - last_audio_s),
             fault=self._fault,
         )

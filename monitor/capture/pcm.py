@@ -132,6 +132,7 @@ class PcmStream(AudioSource):
             lost_samples=self._timeline.lost,
             overflows=0,
             restarts=0,
+            waiting_s=0.0,
             last_block_age_s=None if last_data_s is None else max(0.0, self._clock() - last_data_s),
             fault=f"{self._name()} sends nothing." if self._state is SourceState.LOST else "",
         )

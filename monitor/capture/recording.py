@@ -113,6 +113,7 @@ class Recording(AudioSource):
             lost_samples=self._timeline.lost,
             overflows=0,
             restarts=0,
+            waiting_s=0.0,
             last_block_age_s=None if last_block_s is None else max(0.0, self._clock() - last_block_s),
             fault="" if file is None else file.fault,
         )

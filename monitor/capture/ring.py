@@ -138,6 +138,12 @@ class RingReader:
         return self._words[_WRITTEN] - self.position
 
     @property
+    def waiting_s(self) -> float:
+        """Length of what is available; 0 before the producer has begun."""
+        rate_hz = self._words[_RATE]
+        return self.available / rate_hz if rate_hz else 0.0
+
+    @property
     def stamp_ns(self) -> int:
         """CLOCK_MONOTONIC of the last write; 0 before the first."""
         return self._words[_STAMP]

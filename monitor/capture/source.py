@@ -32,6 +32,8 @@ class SourceStats:
     """Blocks that the device flagged as incomplete."""
     restarts: int
     """Times that the capture child was started again."""
+    waiting_s: float
+    """Audio that was captured and not yet read."""
     last_block_age_s: float | None
     """Seconds since audio last arrived; None before the first."""
     fault: str

@@ -16,9 +16,10 @@ that goes on through the cool-down starts an episode at its end.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from monitor.detect.odds import logit, sigmoid
 from monitor.types import (
     Dbfs,
     EpisodeEnded,
@@ -46,6 +47,10 @@ class Tier:
                 f"hits {self.hits} of window_hops {self.window_hops}: need 1 <= hits <= window_hops"
             )
 
+    def eased(self, logits: float) -> Tier:
+        """A tier whose threshold lies ``logits`` lower."""
+        return replace(self, onset=sigmoid(logit(self.onset) - logits))
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRules:
@@ -62,6 +67,14 @@ class EpisodeRules:
         onset = self.quick.onset
         if not 0.0 <= self.offset <= onset <= 1.0:
             raise ValueError(f"offset {self.offset} and onset {onset}: need 0 <= offset <= onset <= 1")
+
+    def eased(self, logits: float) -> EpisodeRules:
+        """Rules under which an episode starts at scores ``logits`` lower; it ends as before."""
+        if logits == 0.0:
+            return self
+        quick = self.quick.eased(logits)
+        patient = None if self.patient is None else self.patient.eased(logits)
+        return replace(self, quick=quick, patient=patient, offset=min(self.offset, quick.onset))
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -111,8 +124,8 @@ class EpisodeTracker:
     """Turns hops into episode events. Causes are filled in by the pipeline."""
 
     def __init__(self, rules: EpisodeRules) -> None:
-        self._rules = rules
-        self._counters = [_Counter(tier) for tier in rules.tiers]
+        self._counters: list[_Counter] = []
+        self.follow(rules)
         self._state = State.CALM
         self._number = 0
         self._onset = self._detected = self._offset = self._calm_from = SampleIndex(0)
@@ -122,9 +135,18 @@ class EpisodeTracker:
         self._updated = SampleIndex(0)
 
     @property
+    def rules(self) -> EpisodeRules:
+        return self._rules
+
+    @property
     def crying(self) -> bool:
         """An episode is open."""
         return self._state is State.CRYING
+
+    def follow(self, rules: EpisodeRules) -> None:
+        """Go by other rules from here on; an open episode goes on, hits are counted anew."""
+        self._rules = rules
+        self._counters = [_Counter(tier) for tier in rules.tiers]
 
     def process(self, hop: Hop) -> list[EpisodeEvent]:
         """Advance by one hop; hops come in order."""

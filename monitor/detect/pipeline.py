@@ -26,6 +26,7 @@ from monitor.detect.episode import EpisodeTracker, Hop
 from monitor.detect.features import OVERLAP, LogMel
 from monitor.detect.gate import HOP_FRAMES, GateModel, ScoreSmoother
 from monitor.detect.segment_mel import SEGMENT_SAMPLES
+from monitor.detect.settings import NEUTRAL_SENSITIVITY, SENSITIVITY_LOGITS, Tuning
 from monitor.detect.verifier import Verifier, weighed
 from monitor.types import (
     Block,
@@ -38,6 +39,7 @@ from monitor.types import (
     HopReport,
     Probability,
     SampleIndex,
+    seconds,
 )
 
 PRE_ROLL_HOPS: Final = 4
@@ -87,6 +89,7 @@ class Pipeline:
         self._gate = gate
         self._smoother = smoother
         self._tracker = tracker
+        self._rules = tracker.rules
         self._verifier = verifier
         self._suspect_threshold = suspect_threshold
         self._verifier_share = verifier_share
@@ -127,6 +130,20 @@ class Pipeline:
         if stop < len(samples):
             self._pending = samples[stop:].copy()
         return outputs
+
+    @property
+    def hang_over_s(self) -> float:
+        """Calm that ends an episode, as things are set."""
+        return seconds(self._tracker.rules.hang_over)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Start and end episodes as ``tuning`` says from the next hop on."""
+        eased = (tuning.sensitivity - NEUTRAL_SENSITIVITY) / NEUTRAL_SENSITIVITY * SENSITIVITY_LOGITS
+        rules = self._rules.eased(eased)
+        if tuning.hang_over is not None:
+            rules = replace(rules, hang_over=tuning.hang_over)
+        if rules != self._tracker.rules:
+            self._tracker.follow(rules)
 
     def flush(self) -> list[DetectorOutput]:
         """End the stream: the last part of a hop is heard, an open episode is closed."""

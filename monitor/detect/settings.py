@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from monitor.types import samples
 
 ModelForm = Literal["auto", "int8", "float"]
+
+NEUTRAL_SENSITIVITY: Final = 50
+SENSITIVITY_LOGITS: Final = 1.5
+"""How far the ends of the range, 0 and 100, move the thresholds. 0.94 becomes 0.99 and 0.78, 0.8 becomes 0.95
+and 0.47: nothing that hears no cry at all, nothing that cries wolf at every sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What may change while the detector runs, on top of the settings."""
+
+    sensitivity: int = NEUTRAL_SENSITIVITY
+    """0-100; above 50 an episode starts at lower scores, below at higher ones."""
+    hang_over_s: float | None = None
+    """Calm that ends an episode; None: as the settings say."""
+
+    @property
+    def hang_over(self) -> int | None:
+        """The same in samples."""
+        return None if self.hang_over_s is None else samples(self.hang_over_s)
 
 
 @dataclass(frozen=True, slots=True)

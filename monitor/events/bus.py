@@ -20,6 +20,7 @@ from monitor.messages import (
     DeliveryMessage,
     EpisodeMessage,
     HealthMessage,
+    Message,
     NightMessage,
     TelemetryMessage,
     TestMessage,
@@ -158,30 +159,46 @@ class MessageQueue:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    queue: MessageQueue
+    only: type[Message]
+    told: Callable[[], None] | None
+
+
 class MessageBus:
     """Hands every message to every queue. All queues are subscribed before the first message."""
 
     def __init__(self, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
-        self._queues: tuple[MessageQueue, ...] = ()
+        self._routes: tuple[_Route, ...] = ()
 
-    @property
-    def queues(self) -> tuple[MessageQueue, ...]:
-        return self._queues
+    def subscribe(
+        self,
+        name: str,
+        capacity: int = DEFAULT_CAPACITY,
+        *,
+        only: type[Message] = Message,
+        told: Callable[[], None] | None = None,
+    ) -> MessageQueue:
+        """A queue that gets every message of kind ``only`` published from now on.
 
-    def subscribe(self, name: str, capacity: int = DEFAULT_CAPACITY) -> MessageQueue:
-        """A queue that gets every message published from now on."""
+        ``told`` is called behind each, on the publishing thread, and must not wait.
+        """
         queue = MessageQueue(name, capacity, monotonic_s=self._monotonic_s)
-        self._queues = (*self._queues, queue)
+        self._routes = (*self._routes, _Route(queue, only, told))
         return queue
 
     def publish(self, message: AnyMessage) -> None:
-        for queue in self._queues:
-            queue.put(message)
+        for route in self._routes:
+            if isinstance(message, route.only):
+                route.queue.put(message)
+                if route.told is not None:
+                    route.told()
 
     def close(self) -> None:
-        for queue in self._queues:
-            queue.close()
+        for route in self._routes:
+            route.queue.close()
 
 
 def _key_and_rank(message: AnyMessage) -> tuple[Hashable, _Rank]:

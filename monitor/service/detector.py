@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ import structlog
 
 from monitor.capture.source import AudioSource
 from monitor.detect.pipeline import PipelineStats
+from monitor.detect.settings import Tuning
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
@@ -24,6 +25,7 @@ from monitor.types import (
     EpisodeEnded,
     EpisodeStarted,
     Gap,
+    GapReason,
     SampleIndex,
     seconds,
 )
@@ -38,9 +40,20 @@ class Detector(Protocol):
 
     def process(self, item: Block | Gap) -> list[DetectorOutput]: ...
 
+    def tune(self, tuning: Tuning) -> None: ...
+
     def flush(self) -> list[DetectorOutput]: ...
 
     def stats(self) -> PipelineStats: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the parents want of the detector."""
+
+    listening: bool = True
+    """False: audio is taken from the device and thrown away unheard; only a dead microphone is noticed."""
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +68,16 @@ class DetectorStats:
     constant_s: float
     """For how long the samples have had one value."""
     constant_value: int | None
+    clipped_share: float
+    """Of the samples of the last seconds, those at full scale."""
+    offset: float
+    """Mean of the samples of the last seconds, as a share of full scale."""
     slowest_step_s: float
     """Longest time that one read of audio took to process."""
     busy_s: float
     """Time spent in the pipeline in all."""
+    listening: bool
+    """False while listening is switched off."""
     pipeline: PipelineStats
 
 
@@ -88,6 +107,8 @@ class DetectorThread:
         self._monotonic_s = monotonic_s
         self._stopping = threading.Event()
         self._stop_timeout_s = 0.0
+        self._wanted = self._followed = Orders()
+        self._paused_at: SampleIndex | None = None
         self._signal = SignalWatch()
         self._turned_at = monotonic_s()
         self._position = SampleIndex(0)
@@ -103,6 +124,10 @@ class DetectorThread:
             self._source.stop(self._stop_timeout_s)
         self._publish(self._pipeline.flush())
         self._on_end()
+
+    def order(self, orders: Orders) -> None:
+        """Do as ``orders`` say from the next audio on. Any thread."""
+        self._wanted = orders
 
     def request_stop(self, timeout_s: float) -> None:
         """Stop the source within ``timeout_s``, end an open episode, end the thread. Any thread."""
@@ -121,8 +146,11 @@ class DetectorThread:
             episodes=self._episodes,
             constant_s=self._signal.constant_s,
             constant_value=self._signal.value,
+            clipped_share=self._signal.clipped_share,
+            offset=self._signal.offset,
             slowest_step_s=self._slowest_step_s,
             busy_s=self._busy_s,
+            listening=self._followed.listening,
             pipeline=self._pipeline.stats(),
         )
 
@@ -144,11 +172,30 @@ class DetectorThread:
             self._gap_samples += item.length
             self._gap_at = self._monotonic_s()
             log.warning("detector.gap", reason=item.reason.value, length_s=round(seconds(item.length), 3))
-        self._publish(self._pipeline.process(item))
+        self._follow_orders()
+        if self._paused_at is None:
+            self._publish(self._pipeline.process(item))
         self._position = item.stop
         took_s = self._monotonic_s() - self._turned_at
         self._busy_s += took_s
         self._slowest_step_s = max(self._slowest_step_s, took_s)
+
+    def _follow_orders(self) -> None:
+        """Between two runs of audio: nothing in the pipeline has to be locked."""
+        wanted = self._wanted
+        if wanted == self._followed:
+            return
+        self._followed = wanted
+        self._pipeline.tune(wanted.tuning)
+        if not wanted.listening and self._paused_at is None:
+            self._publish(self._pipeline.flush())
+            self._paused_at = self._position
+            log.info("detector.paused")
+        elif wanted.listening and self._paused_at is not None:
+            length, start, self._paused_at = self._position - self._paused_at, self._paused_at, None
+            if length:
+                self._publish(self._pipeline.process(Gap(start, length, GapReason.PAUSED)))
+            log.info("detector.resumed", paused_s=round(seconds(length), 1))
 
     def _publish(self, outputs: Iterable[DetectorOutput]) -> None:
         for output in outputs:

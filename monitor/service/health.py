@@ -33,7 +33,7 @@ class Concern(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From when on something is called a trouble. All in seconds."""
+    """From when on something is called a trouble. In seconds where nothing else is said."""
 
     lost_after_s: float = 1.5
     silent_after_s: float = 10.0
@@ -44,6 +44,10 @@ class Limits:
     """A loss of audio is over at once; it is reported for this long, so that somebody sees it."""
     recovered_after_s: float = 3.0
     """A trouble has to stay away for this long: a loose plug must not flap in the hub."""
+    clipped_share: float = 0.02
+    """Share of the samples of the last seconds that may lie at full scale."""
+    offset: float = 0.2
+    """Mean of the samples of the last seconds that is still none, as a share of full scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Snapshot:
     source: SourceStats
     detector: DetectorStats
     workers: tuple[WorkerStats, ...] = ()
+    state_faults: tuple[str, ...] = ()
+    """What cannot be kept on disk, and why."""
+    cpu_temperature_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Health:
 
 
 _STARTING: Final = "microphone.starting"
+_CLIPPING: Final = "The microphone clips: turn its gain down, with `alsamixer` for example."
+_OFFSET: Final = "The microphone's signal lies far off zero: the microphone or its cable is broken."
 _HIGH_LOAD: Final = 0.8
 """Share of the audio's own length that its processing may take; above 1 the detector falls behind."""
 _SEVERITY: Final = list(State)
@@ -132,6 +141,8 @@ class HealthTracker:
         yield from self._of_detector(snapshot)
         for worker in snapshot.workers:
             yield from self._of_worker(worker)
+        for fault in snapshot.state_faults:
+            yield Trouble(f"state.{fault}", State.DEGRADED, fault)
 
     def _of_source(self, source: SourceStats) -> Iterator[Trouble]:
         if source.state is SourceState.ENDED:
@@ -155,6 +166,11 @@ class HealthTracker:
             yield Trouble(
                 "microphone.silent", State.FAULT, _constant(detector.constant_value), Concern.SIGNAL
             )
+        if detector.clipped_share > limits.clipped_share:
+            yield Trouble("microphone.clipping", State.DEGRADED, _CLIPPING, Concern.SIGNAL)
+        # A constant value is told above; it has an offset as well.
+        elif abs(detector.offset) > limits.offset and detector.constant_value is None:
+            yield Trouble("microphone.offset", State.DEGRADED, _OFFSET, Concern.SIGNAL)
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
         if self._load > _HIGH_LOAD:
@@ -192,8 +208,8 @@ def is_alive(snapshot: Snapshot, limits: Limits) -> bool:
     return age_s is None or age_s <= limits.lost_after_s + limits.detector_stuck_after_s
 
 
-def counters(snapshot: Snapshot) -> dict[str, float]:
-    """The figures behind the judgement, for diagnosis."""
+def counters(snapshot: Snapshot, before: Snapshot | None = None) -> dict[str, float]:
+    """The figures behind the judgement, for diagnosis. Rates are those since ``before``."""
     source, detector = snapshot.source, snapshot.detector
     figures = {
         "audio_s": detector.position_s,
@@ -209,13 +225,29 @@ def counters(snapshot: Snapshot) -> dict[str, float]:
         "hops": detector.pipeline.hops,
         "awake_hops": detector.pipeline.awake_hops,
         "wakings": detector.pipeline.wakings,
+        "detector_lag_s": source.waiting_s,
+        "queue_depth": sum(worker.queue.depth for worker in snapshot.workers),
+        **_rates(detector, None if before is None else before.detector),
     }
+    if snapshot.cpu_temperature_c is not None:
+        figures["cpu_temperature_c"] = snapshot.cpu_temperature_c
     for worker in snapshot.workers:
         figures[f"{worker.name}_delivered"] = worker.delivered
         figures[f"{worker.name}_retries"] = worker.retries
         figures[f"{worker.name}_dropped"] = worker.dropped + worker.queue.dropped + worker.queue.lost_alerts
         figures[f"{worker.name}_queued"] = worker.queue.depth
     return {name: round(float(figure), 3) for name, figure in figures.items()}
+
+
+def _rates(now: DetectorStats, before: DetectorStats | None) -> dict[str, float]:
+    """Shares of the hops, and the time that a hop took; absent while there was none."""
+    hops = now.pipeline.hops - (0 if before is None else before.pipeline.hops)
+    if hops <= 0:
+        return {}
+    awake = now.pipeline.awake_hops - (0 if before is None else before.pipeline.awake_hops)
+    asked = now.pipeline.vad_calls - (0 if before is None else before.pipeline.vad_calls)
+    busy_s = now.busy_s - (0.0 if before is None else before.busy_s)
+    return {"gate_rate": awake / hops, "vad_rate": asked / hops, "inference_ms": 1000 * busy_s / hops}
 
 
 def _recent(age_s: float | None, limit_s: float) -> bool:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
@@ -19,14 +20,22 @@ from monitor import __version__
 from monitor.capture.source import AudioSource
 from monitor.errors import MonitorError
 from monitor.events.bus import MessageBus
-from monitor.messages import HealthMessage
+from monitor.messages import EpisodeMessage, HealthMessage
+from monitor.service.desk import Desk, Moment
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Health, HealthTracker, Limits, Snapshot, State, counters, is_alive
 from monitor.service.lifecycle import Deadline, Threads, join_all
+from monitor.service.machine import Machine
+from monitor.service.requests import RequestBox
+from monitor.service.state_folder import StateFolder
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 
 log = structlog.get_logger(__name__)
+
+
+RESTART_EXIT_CODE: Final = 75
+"""EX_TEMPFAIL: not a success, so that whoever supervises us starts us again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,16 @@ class Service:
         limits: Limits,
         timing: Timing,
         watchdog: Watchdog,
+        state: StateFolder | None = None,
+        requests: RequestBox | None = None,
+        hold_s: float = 5.0,
     ) -> None:
-        """``detector`` makes the detector's thread, given what it calls at the end of the stream."""
+        """Wire the parts.
+
+        ``detector`` makes the detector's thread, given what it calls at the end of the stream. Without
+        ``state`` nothing outlives a restart. ``requests`` is where sinks put what parents ask for.
+        ``hold_s`` is the detector's own hang-over.
+        """
         self._device = device
         self._source = source
         self._bus = bus
@@ -74,6 +91,24 @@ class Service:
         self._health: Health | None = None
         self._published_at_s = 0.0
         self._started_at_s = time.monotonic()
+        self._look_at_s = self._started_at_s + timing.look_every_s
+        self._state = StateFolder(None) if state is None else state
+        self._machine = Machine()
+        self._reported: Snapshot | None = None
+        self._restart_requested = False
+        box = RequestBox() if requests is None else requests
+        box.serve(self._threads.wake)
+        self._desk = Desk(
+            device=device,
+            box=box,
+            episodes=bus.subscribe("desk", only=EpisodeMessage, told=self._threads.wake),
+            publish=bus.publish,
+            order=self._detector.order,
+            restart=self._request_restart,
+            folder=self._state.path,
+            hold_s=hold_s,
+            now=_now(),
+        )
 
     def run(self) -> int:
         """Run until stopped, until the source ends, or until a thread fails; the exit code.
@@ -84,16 +119,19 @@ class Service:
         unheard = False
         try:
             self._start()
-            while not unheard and not self._threads.wait(self._timing.look_every_s):
-                self._look()
-                unheard = self._is_unheard()
+            while not (unheard or self._is_over()):
+                unheard = self._watch()
         finally:
             alive = self._stop()
+            self._desk.close(_now())
+            self._state.close()
         failure = self._threads.failure
         if failure is not None:
             log.error("service.failed", thread=failure.thread, error=str(failure.error))
             return failure.error.exit_code if isinstance(failure.error, MonitorError) else 1
-        return 1 if alive or unheard else 0
+        if alive or unheard:
+            return 1
+        return RESTART_EXIT_CODE if self._restart_requested else 0
 
     def request_stop(self) -> None:
         """End ``run`` soon."""
@@ -112,6 +150,8 @@ class Service:
             source=self._source.stats(),
             detector=self._detector.stats(),
             workers=tuple(worker.stats() for worker in self._workers),
+            state_faults=tuple(filter(None, (self._state.fault, *self._desk.faults))),
+            cpu_temperature_c=self._machine.cpu_temperature_c(),
         )
 
     # --- start: sinks, then audio, so that nothing is heard that cannot be reported -----------------
@@ -120,6 +160,7 @@ class Service:
         for worker in self._workers:
             worker.open()
             self._threads.start(f"sink-{worker.name}", worker.run)
+        self._desk.open(_now())
         self._source.start()
         self._listening = self._threads.start("detector", self._detector.run)
         # What exists now lives as long as the process: the collector need not look at it again.
@@ -136,6 +177,27 @@ class Service:
 
     # --- supervision --------------------------------------------------------------------------------
 
+    def _is_over(self) -> bool:
+        return self._stop_requested or self._restart_requested or self._threads.failure is not None
+
+    def _watch(self) -> bool:
+        """Sleep until something has come or a look is due, and see to it; whether nobody is left to hear."""
+        self._threads.wait(max(0.0, self._look_at_s - time.monotonic()))
+        self._desk.turn(_now(), listening=self._hears())
+        if self._is_over() or time.monotonic() < self._look_at_s:
+            return False
+        self._look_at_s = time.monotonic() + self._timing.look_every_s
+        self._look()
+        return self._is_unheard()
+
+    def _hears(self) -> bool:
+        health = self._health
+        heard = health is not None and health.microphone_ok and health.state is not State.FAULT
+        return heard and self._detector.stats().listening
+
+    def _request_restart(self) -> None:
+        self._restart_requested = True
+
     def _look(self) -> None:
         """Judge, publish what changed, and feed the watchdog if audio and detector advance."""
         snapshot = self.snapshot()
@@ -146,6 +208,7 @@ class Service:
         if changed or snapshot.now_s - self._published_at_s >= self._timing.heartbeat_s:
             self._published_at_s = snapshot.now_s
             self._bus.publish(self._message(health, snapshot))
+            self._reported = snapshot
         self._health = health
         if is_alive(snapshot, self._limits):
             self._watchdog.alive()
@@ -175,7 +238,7 @@ class Service:
             signal_ok=health.signal_ok,
             uptime_s=round(time.monotonic() - self._started_at_s, 1),
             version=__version__,
-            counters=counters(snapshot),
+            counters=counters(snapshot, self._reported),
         )
 
     # --- stop: in reverse ---------------------------------------------------------------------------
@@ -196,3 +259,7 @@ class Service:
         alive = self._threads.join(deadline)
         log.info("service.stopped", in_s=round(deadline.length_s - deadline.left_s(), 2))
         return alive
+
+
+def _now() -> Moment:
+    return Moment(time.monotonic(), datetime.now(UTC))

@@ -146,3 +146,28 @@ def test_contradicting_rules_are_refused(changes, message):
 def test_tier_that_can_never_be_complete_is_refused(hits):
     with pytest.raises(ValueError, match=f"hits {hits} of window_hops 3"):
         Tier(0.6, hits, 3)
+
+
+def test_eased_rules_start_an_episode_at_lower_scores_and_end_it_as_before():
+    eased = TWO_TIERS.eased(1.0)
+    assert eased.quick.onset == pytest.approx(0.768, abs=1e-3)
+    assert eased.patient is not None
+    assert eased.patient.onset == pytest.approx(0.356, abs=1e-3)
+    assert (eased.offset, eased.hang_over) == (TWO_TIERS.offset, TWO_TIERS.hang_over)
+    assert TWO_TIERS.eased(0.0) is TWO_TIERS
+    assert TWO_TIERS.eased(-1.0).quick.onset > 0.95
+
+
+def test_an_onset_eased_below_the_offset_takes_the_offset_along():
+    eased = RULES.eased(3.0)
+    assert eased.offset == eased.quick.onset < 0.3
+
+
+def test_other_rules_leave_an_open_episode_open():
+    tracker = EpisodeTracker(RULES)
+    hops = [Hop(SampleIndex(k * HOP), SampleIndex((k + 1) * HOP), 0.9, Dbfs(-30.0)) for k in range(4)]
+    assert [type(e) for hop in hops[:2] for e in tracker.process(hop)] == [EpisodeStarted]
+    tracker.follow(replace(RULES, hang_over=1 * HOP))
+    assert [e for hop in hops[2:] for e in tracker.process(hop)] == []
+    quiet = Hop(SampleIndex(4 * HOP), SampleIndex(5 * HOP), 0.0, Dbfs(-60.0))
+    assert [type(e) for e in tracker.process(quiet)] == [EpisodeEnded]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monitor.detect.activity import HOP
 from monitor.detect.loading import load_pipeline
 from monitor.detect.pipeline import Pipeline
-from monitor.detect.settings import DetectorSettings
+from monitor.detect.settings import NEUTRAL_SENSITIVITY, DetectorSettings, Tuning
 from monitor.types import (
     Block,
     Cause,
@@ -151,6 +151,29 @@ def test_long_gap_closes_the_episode_as_truncated(nursery, bouts):
     assert isinstance(ended, EpisodeEnded)
     assert ended.truncated
     assert ended.offset <= cut
+
+
+def test_sensitivity_moves_when_an_episode_starts(nursery):
+    def detected(sensitivity):
+        pipeline = load_pipeline(DetectorSettings())
+        pipeline.tune(Tuning(sensitivity))
+        return [e.detected for e in play(pipeline, nursery) if isinstance(e, EpisodeStarted)]
+
+    neutral, eager, wary = detected(50), detected(100), detected(0)
+    assert neutral == detected(NEUTRAL_SENSITIVITY)
+    assert sum(eager[: len(neutral)]) < sum(neutral)
+    assert len(wary) < len(neutral) or sum(wary) > sum(neutral)
+
+
+def test_a_longer_hold_ends_an_episode_later(nursery):
+    pipeline = load_pipeline(DetectorSettings())
+    assert pipeline.hang_over_s == 5.0
+    pipeline.tune(Tuning(hang_over_s=2.0))
+    assert pipeline.hang_over_s == 2.0
+    first = next(e for e in play(pipeline, nursery) if isinstance(e, EpisodeEnded))
+    assert 2.0 <= (first.at - first.offset) / 16000 < 2.3
+    pipeline.tune(Tuning())
+    assert pipeline.hang_over_s == 5.0
 
 
 def test_positions_go_on_behind_a_gap():

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from monitor.capture.source import AudioSource, SourceState, SourceStats
 from monitor.detect.pipeline import PipelineStats
+from monitor.detect.settings import Tuning
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
@@ -39,6 +40,7 @@ RUNNING = SourceStats(
     lost_samples=0,
     overflows=0,
     restarts=0,
+    waiting_s=0.0,
     last_block_age_s=0.0,
     fault="",
 )
@@ -87,6 +89,10 @@ class SilentDetector(Detector):
     @override
     def process(self, item: Block | Gap) -> list[DetectorOutput]:
         return []
+
+    @override
+    def tune(self, tuning: Tuning) -> None:
+        self.tuned = tuning
 
     @override
     def flush(self) -> list[DetectorOutput]:

@@ -19,9 +19,12 @@ DETECTOR = DetectorStats(
     episodes=0,
     constant_s=0.0,
     constant_value=None,
+    clipped_share=0.0,
+    offset=0.0,
     slowest_step_s=0.004,
     busy_s=0.5,
     pipeline=PipelineStats(hops=250, awake_hops=20, wakings=3),
+    listening=True,
 )
 QUEUE = QueueStats(depth=0, oldest_age_s=0.0, superseded=0, dropped=0, lost_alerts=0)
 WORKER = WorkerStats(name="mqtt", delivered=3, retries=0, dropped=0, fault="", queue=QUEUE)
@@ -62,6 +65,33 @@ def test_digital_silence_is_a_fault_of_the_signal_and_a_quiet_second_is_none():
     assert (health.state, health.microphone_ok, health.signal_ok) == (State.FAULT, True, False)
     assert "digital silence" in health.reasons[0]
     assert "constant value" in HealthTracker().update(stuck).reasons[0]
+
+
+def test_a_signal_that_is_distorted_degrades_and_says_what_to_do():
+    clipping = replace(FINE, detector=replace(DETECTOR, clipped_share=0.03, offset=0.3))
+    health = HealthTracker().update(clipping)
+    assert (health.state, health.microphone_ok, health.signal_ok) == (State.DEGRADED, True, False)
+    assert health.reasons == ("The microphone clips: turn its gain down, with `alsamixer` for example.",)
+    off_zero = replace(FINE, detector=replace(DETECTOR, offset=-0.25))
+    assert "far off zero" in HealthTracker().update(off_zero).reasons[0]
+    stuck = replace(FINE, detector=replace(DETECTOR, offset=-0.25, constant_s=11.0, constant_value=-8000))
+    assert len(HealthTracker().update(stuck).reasons) == 1
+
+
+def test_what_cannot_be_kept_on_disk_degrades():
+    health = HealthTracker().update(replace(FINE, state_faults=("The disk is full.",)))
+    assert (health.state, health.reasons) == (State.DEGRADED, ("The disk is full.",))
+
+
+def test_rates_are_those_since_the_last_report():
+    later = replace(
+        DETECTOR, busy_s=1.5, pipeline=PipelineStats(hops=350, awake_hops=70, wakings=5, vad_calls=30)
+    )
+    figures = counters(replace(FINE, detector=later, cpu_temperature_c=48.3), FINE)
+    assert (figures["gate_rate"], figures["vad_rate"], figures["inference_ms"]) == (0.5, 0.3, 10.0)
+    assert figures["cpu_temperature_c"] == 48.3
+    assert counters(FINE)["gate_rate"] == 0.08
+    assert not {"gate_rate", "cpu_temperature_c"} & set(counters(FINE, FINE))
 
 
 @pytest.mark.parametrize("state", [SourceState.STARTING, SourceState.RUNNING])

@@ -1,0 +1,97 @@
+"""Orders that reach the detector's thread while it runs."""
+
+from datetime import datetime
+
+import pytest
+
+from monitor.detect.settings import Tuning
+from monitor.events.assembler import MessageAssembler
+from monitor.events.bus import MessageBus
+from monitor.events.clock import StreamClock
+from monitor.messages import EpisodeMessage
+from monitor.service.detector import DetectorThread, Orders
+from monitor.types import Block, EndOfStream, Gap, GapReason, SampleIndex
+from tests.service.scripted import CryOnFirstBlock, ScriptedSource, SilentDetector, noise
+
+
+class Ear(SilentDetector):
+    """Remembers what it was given to hear."""
+
+    def __init__(self):
+        self.heard, self.flushed = [], 0
+
+    def process(self, item):
+        self.heard.append(item)
+        return []
+
+    def flush(self):
+        self.flushed += 1
+        return []
+
+
+class OrderingSource(ScriptedSource):
+    """Delivers blocks; before the one of an index the given orders reach the thread."""
+
+    def __init__(self, n_blocks, orders):
+        super().__init__([*(noise(k * 3840) for k in range(n_blocks)), EndOfStream.END])
+        self.orders, self.thread, self.count = orders, None, 0
+
+    def read(self, timeout_s):
+        if self.count in self.orders:
+            self.thread.order(self.orders[self.count])
+        self.count += 1
+        return super().read(timeout_s)
+
+
+def hear(detector, n_blocks, orders):
+    source, bus, clock = OrderingSource(n_blocks, orders), MessageBus(), StreamClock()
+    queue = bus.subscribe("test", only=EpisodeMessage)
+    thread = DetectorThread(
+        source, detector, MessageAssembler("test", clock), clock, bus, on_end=lambda: None
+    )
+    source.thread = thread
+    thread.run()
+    messages = []
+    while (message := queue.get(0)) is not None:
+        messages.append(message)
+    return messages, thread.stats()
+
+
+PAUSED = Orders(listening=False)
+
+
+def test_what_is_said_while_listening_is_off_is_not_heard_and_the_stream_goes_on_behind_it():
+    ear = Ear()
+    _, stats = hear(ear, 6, {2: PAUSED, 5: Orders()})
+    assert [type(item) for item in ear.heard] == [Block, Block, Gap, Block]
+    assert ear.heard[2] == Gap(SampleIndex(2 * 3840), 3 * 3840, GapReason.PAUSED)
+    assert ear.flushed == 2  # when it was switched off, and at the end
+    assert stats.listening
+    assert stats.gaps == 0  # nothing was lost against anybody's will
+    assert stats.position_s == pytest.approx(6 * 0.24)
+
+
+def test_switching_off_ends_an_open_episode():
+    messages, stats = hear(CryOnFirstBlock(), 4, {2: PAUSED})
+    assert [message.event_type for message in messages] == ["started", "ended"]
+    assert messages[-1].truncated
+    assert not stats.listening
+    assert isinstance(messages[-1].time, datetime)
+
+
+def test_switching_off_and_on_again_between_two_blocks_loses_nothing():
+    ear = Ear()
+    hear(ear, 4, {2: Orders()})
+    assert [type(item) for item in ear.heard] == [Block] * 4
+
+
+def test_a_monitor_that_starts_switched_off_hears_nothing_from_the_first_block_on():
+    ear = Ear()
+    hear(ear, 3, {0: PAUSED})
+    assert ear.heard == []
+
+
+def test_tuning_reaches_the_pipeline():
+    ear = Ear()
+    hear(ear, 3, {1: Orders(tuning=Tuning(70, 8.0))})
+    assert ear.tuned == Tuning(70, 8.0)
