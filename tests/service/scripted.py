@@ -17,7 +17,9 @@ from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
 from monitor.service.detector import Detector, DetectorThread
 from monitor.service.health import Limits
+from monitor.service.requests import RequestBox
 from monitor.service.service import Service, Timing
+from monitor.service.state_folder import StateFolder
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 from monitor.sinks.base import Sink
@@ -157,6 +159,8 @@ def service(
     environ: dict[str, str] | None = None,
     timing: Timing | None = None,
     limits: Limits | None = None,
+    requests: RequestBox | None = None,
+    state: StateFolder | None = None,
 ) -> Service:
     """A service of real parts around a scripted source and detector."""
     bus = MessageBus()
@@ -175,4 +179,6 @@ def service(
         limits=limits or Limits(),
         timing=timing or Timing(stop_timeout_s=5.0, look_every_s=0.05),
         watchdog=Watchdog(environ or {}),
+        requests=requests,
+        state=state,
     )

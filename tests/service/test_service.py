@@ -14,11 +14,14 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from monitor.capture.source import SourceState
+from monitor.commands import Request
 from monitor.errors import ConfigError, DeviceNotFoundError, PermanentSinkError
-from monitor.messages import EpisodeMessage, HealthMessage
+from monitor.messages import AlertMessage, ControlsMessage, EpisodeMessage, HealthMessage, NightMessage
 from monitor.service.health import Limits
-from monitor.service.service import Timing
+from monitor.service.requests import RequestBox
+from monitor.service.service import RESTART_EXIT_CODE, Timing
 from monitor.service.signals import stop_on_signals
+from monitor.service.state_folder import StateFolder, open_state_folder
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.memory import ListSink
 from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
@@ -237,3 +240,70 @@ def test_a_signal_stops_the_service(number):
     sender.join(5.0)
     assert kinds(sink) == ["started", "ended"]
     assert signal.getsignal(number) is before
+
+
+def ask(box, control, text="PRESS"):
+    box.put(Request(control, text.encode(), "hub"))
+
+
+def told(sink, kind, **values):
+    """Wait until the newest message of ``kind`` says ``values``."""
+
+    def says(_):
+        found = sink.of(kind)
+        return found and all(getattr(found[-1], name) == value for name, value in values.items())
+
+    assert sink.wait_for(says, 10.0), sink.of(kind)
+
+
+def test_a_request_is_followed_at_once_and_not_at_the_next_look():
+    sink, box = ListSink(), RequestBox()
+    slow = Timing(stop_timeout_s=5.0, look_every_s=60.0)
+    with InThread(service(ScriptedSource([noise(0)]), [sink], timing=slow, requests=box)):
+        ask(box, "sensitivity", "70")
+        told(sink, ControlsMessage, sensitivity=70)
+
+
+def test_a_cry_waits_for_acknowledgement_and_gets_it():
+    sink, box = ListSink(), RequestBox()
+    slow = Timing(stop_timeout_s=5.0, look_every_s=60.0)
+    with InThread(service(ScriptedSource([noise(0)]), [sink], timing=slow, requests=box)):
+        told(sink, AlertMessage, state="unacknowledged")
+        ask(box, "acknowledge")
+        told(sink, AlertMessage, state="acknowledged", acknowledged_by="hub")
+
+
+def test_a_monitor_that_does_not_listen_says_so_and_stays_well():
+    sink, box = ListSink(), RequestBox()
+    subject = service(ScriptedSource([noise(0)]), [sink], requests=box)
+    with InThread(subject):
+        told(sink, AlertMessage, state="unacknowledged")
+        ask(box, "listening", "OFF")
+        told(sink, ControlsMessage, listening=False)
+
+
+def test_a_restart_that_was_asked_for_ends_the_service_so_that_it_is_started_again(monkeypatch):
+    monkeypatch.setattr("monitor.service.desk.RESTART_NOT_BEFORE_S", 0.0)
+    sink, box = ListSink(), RequestBox()
+    subject = service(ScriptedSource([noise(0)]), [sink], requests=box)
+    ask(box, "restart")
+    assert subject.run() == RESTART_EXIT_CODE
+    assert kinds(sink) == ["started", "ended"] or kinds(sink) == []
+
+
+def test_settings_and_the_night_are_there_after_a_restart(tmp_path):
+    for sensitivity, episodes in (("70", 1), (None, 2)):
+        sink, box = ListSink(), RequestBox()
+        state = open_state_folder(tmp_path / "nursery")
+        with InThread(service(ScriptedSource([noise(0)]), [sink], requests=box, state=state)):
+            if sensitivity is not None:
+                ask(box, "sensitivity", sensitivity)
+            told(sink, ControlsMessage, sensitivity=70)
+            told(sink, NightMessage, episodes=episodes)
+
+
+def test_a_state_folder_that_cannot_be_used_is_said():
+    sink = ListSink()
+    state = StateFolder(None, "The state folder cannot be used.")
+    with InThread(service(ScriptedSource([noise(0)]), [sink], state=state)):
+        told(sink, HealthMessage, state="degraded", reasons=["The state folder cannot be used."])
