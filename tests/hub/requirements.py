@@ -1,7 +1,7 @@
 """What the named integrations of the installed Home Assistant need: run with its Python.
 
 Home Assistant installs these while it runs, from the ``manifest.json`` of each integration. Printed
-one a line, those of all integrations that the named ones depend on included.
+one a line, those of all integrations that the named ones depend on included, and of those it always loads.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 import sys
 from pathlib import Path
 
+from homeassistant import bootstrap
+
 
 def requirements(integrations: list[str]) -> set[str]:
     specification = importlib.util.find_spec("homeassistant")
     assert specification is not None
     assert specification.origin is not None
     components = Path(specification.origin).parent / "components"
-    wanted, seen, found = list(integrations), set(), set()
+    always = bootstrap.CORE_INTEGRATIONS | bootstrap.DEFAULT_INTEGRATIONS
+    wanted, seen, found = [*integrations, *always], set(), set()
     while wanted:
         name = wanted.pop()
         if name in seen:

@@ -7,7 +7,7 @@ set -eu
 version="2026.2.3"
 # Home Assistant asks for 3.13.2 but also runs on 3.13.0; the tests tell it so when they start it.
 oldest="3, 13, 0"
-integrations="mqtt"
+integrations="api automation frontend history http logbook lovelace mqtt recorder rest_command"
 
 here=$(dirname "$0")
 
