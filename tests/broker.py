@@ -167,6 +167,11 @@ class Mosquitto:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
 
+    def reload(self) -> None:
+        """Let it read passwords and access list again; connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def freeze(self) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)

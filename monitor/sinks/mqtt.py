@@ -2,7 +2,7 @@
 
 States are retained and sent anew whenever somebody may have forgotten them: on every connection,
 for the broker may have lost its store, and when Home Assistant says that it has started. Events
-wait while the broker is away, in order and until they are too old to be news.
+go through an outbox on disk and leave it when the broker has them. Commands are handed to the service.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from typing_extensions import override
 
 from monitor import __version__
-from monitor.errors import RetryableSinkError
+from monitor.commands import MAX_PAYLOAD, Inbox, Request
 from monitor.messages import AnyMessage
-from monitor.sinks import homeassistant, mqtt_faults
+from monitor.sinks import homeassistant, moment, mqtt_events, mqtt_faults
 from monitor.sinks.base import Sink
+from monitor.sinks.episode_ledger import EpisodeLedger
+from monitor.sinks.hub_topics import Topics
+from monitor.sinks.moment import Moment
 from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Subscribed, Ticket
+from monitor.sinks.mqtt_events import EventDelivery
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
+from monitor.sinks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -33,51 +38,58 @@ def _up_to_two_seconds() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
-    publication: Publication
-    since_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class MqttStats:
     connected: bool
     connections: int
     """Times that a connection was made."""
     waiting: int
-    """Events not yet acknowledged by the broker."""
-    expired: int
-    """Events that were too old to be news when the broker came back."""
+    """Events not yet acknowledged by the broker with success."""
+    late: int
+    """Events that were too old to be news when the broker could have them."""
+    evicted: int
+    """Events that gave way in a full outbox: lost."""
     refused: int
     """Publications that the broker acknowledged with a failure."""
+    ignored_commands: int
+    """Commands that were retained or too long."""
 
 
 class MqttSink(Sink):
     """Publishes to one broker. The link is watched and kept by ``handle`` and ``tick``.
 
-    ``jitter_s`` spreads the answers of many devices to Home Assistant's start.
+    With an ``inbox`` it takes commands. ``jitter_s`` spreads the answers of many devices to Home
+    Assistant's start.
     """
 
     def __init__(
         self,
         settings: MqttSettings,
         *,
+        inbox: Inbox | None = None,
         jitter_s: Callable[[], float] = _up_to_two_seconds,
         monotonic_s: Callable[[], float] = time.monotonic,
+        now: Callable[[], Moment] = moment.now,
     ) -> None:
         self._settings = settings
+        self._inbox = inbox
         self._jitter_s = jitter_s
         self._monotonic_s = monotonic_s
-        self._topics = homeassistant.Topics.of(settings)
+        self._topics = Topics.of(settings)
         self._link = MqttLink(settings, will=homeassistant.availability(self._topics, homeassistant.OFFLINE))
+        self._outbox = Outbox(
+            settings.outbox_file, capacity=settings.outbox_capacity, now=now, monotonic_s=monotonic_s
+        )
+        self._events = EventDelivery(self._outbox, self._topics, monotonic_s=monotonic_s)
+        self._ledger = EpisodeLedger(self._outbox, monotonic_s=monotonic_s)
         calm = homeassistant.calm(self._topics)
         self._states: dict[str, Publication] = {calm.topic: calm}
-        self._waiting: dict[str, _Event] = {}
-        self._in_flight: dict[Ticket, Publication | _Event] = {}
+        self._in_flight: dict[Ticket, str] = {}
+        self._asked: dict[int | None, str] = {}
         self._denied: dict[str, Fault] = {}
         self._announced = False
         self._announce_at_s: float | None = None
         self._told: Fault | None = None
-        self._connections = self._expired = self._refused = 0
+        self._connections = self._refused = self._ignored_commands = 0
 
     @property
     @override
@@ -87,44 +99,50 @@ class MqttSink(Sink):
     @override
     def open(self) -> None:
         self._link.start()
+        self._outbox.open()
+        last = self._ledger.last_ended()
+        if last is not None:
+            self._remember_states(self._publications(last))
+        for ended in self._ledger.left_open():
+            log.warning("mqtt.episode_cut_short", episode_id=ended.episode_id, event_id=ended.event_id)
+            self._keep(ended)
 
     @override
     def handle(self, message: AnyMessage) -> None:
+        # First of all to disk: whatever happens next, the event is safe.
+        states = self._keep(message)
         self._work()
-        made = homeassistant.publications(message, self._topics, event_expiry_s=self._settings.event_expiry_s)
-        events = [publication for publication in made if not publication.retain]
-        if any(self._has_no_room_for(event) for event in events):
-            raise RetryableSinkError(
-                f"{self._settings.max_waiting} events wait for the MQTT broker at "
-                f"{self._settings.address} already.",
-                self.fault(),
-            )
-        for state in (publication for publication in made if publication.retain):
-            self._states[state.topic] = state
-            if self._is_up:
+        if self._is_up:
+            for state in states:
                 self._send_state(state)
-        for event in events:
-            self._waiting.pop(event.key, None)
-            self._waiting[event.key] = _Event(event, self._monotonic_s())
         self._send_events()
 
     @override
     def tick(self) -> None:
+        self._outbox.tick()
         self._work()
+        self._send_events()
         self._link.supervise()
 
     @override
     def fault(self) -> str:
         fault = self._link.fault() or next(iter(tuple(self._denied.values())), None)
-        return "" if fault is None else str(fault)
+        return self._outbox.fault() if fault is None else str(fault)
+
+    def reached(self) -> bool:
+        """Whether the hub's broker has every alarm that there is to tell. Any thread."""
+        return self._is_up and not self._events.alarm_waits()
 
     def stats(self) -> MqttStats:
+        outbox = self._outbox.stats()
         return MqttStats(
-            connected=self._link.connected,
+            connected=self._is_up,
             connections=self._connections,
-            waiting=len(self._waiting) + self._events_in_flight(),
-            expired=self._expired,
+            waiting=outbox.waiting,
+            late=self._events.late,
+            evicted=outbox.evicted,
             refused=self._refused,
+            ignored_commands=self._ignored_commands,
         )
 
     @override
@@ -133,16 +151,44 @@ class MqttSink(Sink):
             return
         deadline_s = self._monotonic_s() + timeout_s
         self._work()
+        self._send_events()
         if self._is_up:
             # The last word: whoever disconnects in order gets no will published.
             self._send_state(homeassistant.availability(self._topics, homeassistant.OFFLINE))
-            while self._is_up and self._in_flight and (left_s := deadline_s - self._monotonic_s()) > 0:
+            while self._has_unanswered and (left_s := deadline_s - self._monotonic_s()) > 0:
                 self._take(self._link.reports(left_s))
                 self._send_events()
-        undelivered = len(self._waiting) + self._events_in_flight()
-        if undelivered:
-            log.error("mqtt.undelivered_at_stop", events=undelivered, fault=self.fault())
         self._link.stop(max(0.2, deadline_s - self._monotonic_s()))
+        self._events.settle()
+        self._tell_undelivered()
+        self._outbox.close()
+
+    @property
+    def _has_unanswered(self) -> bool:
+        return self._is_up and bool(self._in_flight or self._events.in_flight)
+
+    def _tell_undelivered(self) -> None:
+        outbox = self._outbox.stats()
+        if outbox.waiting and outbox.on_disk:
+            log.warning("mqtt.kept_for_next_start", events=outbox.waiting, fault=self.fault())
+        elif outbox.waiting:
+            log.error("mqtt.undelivered_at_stop", events=outbox.waiting, fault=self.fault())
+
+    def _keep(self, message: AnyMessage) -> list[Publication]:
+        """Put what must not be lost into the outbox; the states that the message changes."""
+        made = self._publications(message)
+        change = self._ledger.change(message)
+        items = mqtt_events.items(message, made, self._settings.event_expiry_s)
+        self._outbox.put(*items, remember=change.remember, forget=change.forget)
+        return self._remember_states(made)
+
+    def _remember_states(self, made: list[Publication]) -> list[Publication]:
+        states = [publication for publication in made if publication.retain]
+        self._states |= {state.topic: state for state in states}
+        return states
+
+    def _publications(self, message: AnyMessage) -> list[Publication]:
+        return homeassistant.publications(message, self._topics, event_expiry_s=self._settings.event_expiry_s)
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -154,8 +200,6 @@ class MqttSink(Sink):
         self._take(self._link.reports())
         if self._announce_at_s is not None and self._monotonic_s() >= self._announce_at_s:
             self._announce()
-        self._forget_old_news()
-        self._send_events()
 
     def _take(self, reports: list[LinkReport]) -> None:
         for report in reports:
@@ -167,9 +211,11 @@ class MqttSink(Sink):
                 case Acknowledged():
                     self._on_acknowledged(report)
                 case Dropped():
-                    self._on_dropped(report)
+                    for ticket in report.tickets:
+                        self._in_flight.pop(ticket, None)  # states are sent anew anyhow
+                        self._events.dropped(ticket)
                 case Subscribed():
-                    self._note(self._settings.birth_topic, report, "subscribe")
+                    self._note(self._asked.get(report.mid, ""), report, "subscribe")
                 case Incoming():
                     self._on_incoming(report)
 
@@ -177,10 +223,20 @@ class MqttSink(Sink):
         self._connections += 1
         self._told = None
         log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
-        if self._settings.discovery:
-            self._link.subscribe(self._settings.birth_topic)
+        self._subscribe()
         self._announced = True
         self._announce()
+
+    def _subscribe(self) -> None:
+        self._asked.clear()
+        if self._settings.discovery:
+            topic = self._settings.birth_topic
+            self._asked[self._link.subscribe(topic)] = topic
+        if self._inbox is not None:
+            topic = self._topics.set_filter
+            # QoS 0, for the broker would keep commands of QoS 1 while we are away, and what a parent
+            # pressed then must not happen an hour later.
+            self._asked[self._link.subscribe(topic, qos=0)] = topic
 
     def _on_disconnected(self, report: Disconnected) -> None:
         if report.fault != self._told:
@@ -190,12 +246,12 @@ class MqttSink(Sink):
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
-        sent = self._in_flight.pop(report.ticket, None)
-        if sent is None:
-            return
-        publication = sent.publication if isinstance(sent, _Event) else sent
-        self._refused += report.failed
-        self._note(publication.topic, report, "publish")
+        topic = self._in_flight.pop(report.ticket, None)
+        if topic is None:
+            topic = self._events.acknowledged(report.ticket, failed=report.failed)
+        if topic is not None:
+            self._refused += report.failed
+            self._note(topic, report, "publish")
 
     def _note(self, topic: str, answer: Acknowledged | Subscribed, verb: str) -> None:
         """Keep a refusal as a fault until the same topic is granted; log it once."""
@@ -208,17 +264,24 @@ class MqttSink(Sink):
             )
             log.error("mqtt.not_permitted", fault=str(self._denied[key]))
 
-    def _on_dropped(self, report: Dropped) -> None:
-        """Events that got no answer go first again, in their order; states are sent anew anyhow."""
-        sent = [self._in_flight.pop(ticket, None) for ticket in report.tickets]
-        again = {item.publication.key: item for item in sent if isinstance(item, _Event)}
-        self._waiting = {key: item for key, item in again.items() if key not in self._waiting} | self._waiting
-
     def _on_incoming(self, report: Incoming) -> None:
+        control = self._topics.control_of(report.topic)
+        if control is not None:
+            self._on_command(control, report)
         # A retained birth message comes with our own subscription, when all has just been sent.
-        born = report.topic == self._settings.birth_topic and report.payload == b"online"
-        if born and not report.retain:
+        elif report.topic == self._settings.birth_topic and report.payload == b"online" and not report.retain:
             self._announce_at_s = self._monotonic_s() + self._jitter_s()
+
+    def _on_command(self, control: str, report: Incoming) -> None:
+        if self._inbox is None:
+            return
+        too_long = len(report.payload) > MAX_PAYLOAD or len(control) > MAX_PAYLOAD
+        if report.retain or too_long:
+            self._ignored_commands += 1
+            why = "too long" if too_long else "retained: it may be years old"
+            log.warning("mqtt.command_ignored", control=control[:MAX_PAYLOAD], why=why)
+            return
+        self._inbox.put(Request(control, report.payload, "hub"))
 
     # --- publishing -------------------------------------------------------------------------------
 
@@ -237,35 +300,13 @@ class MqttSink(Sink):
             # paho is full because the broker does not acknowledge: say all again a little later.
             self._announce_at_s = self._monotonic_s() + 1.0
         else:
-            self._in_flight[ticket] = publication
+            self._in_flight[ticket] = publication.topic
 
     def _send_events(self) -> None:
-        while self._is_up and self._waiting:
-            key = next(iter(self._waiting))
-            event = self._waiting[key]
-            left_s = max(1, int(self._settings.event_expiry_s - self._age_s(event)))
-            ticket = self._link.send(replace(event.publication, expiry_s=left_s))
+        if not self._is_up:
+            return
+        for outgoing in self._events.due():
+            ticket = self._link.send(outgoing.publication)
             if ticket is None:
                 return
-            del self._waiting[key]
-            self._in_flight[ticket] = event
-
-    def _forget_old_news(self) -> None:
-        old = [
-            key for key, event in self._waiting.items() if self._age_s(event) >= self._settings.event_expiry_s
-        ]
-        for key in old:
-            event = self._waiting.pop(key)
-            self._expired += 1
-            log.error("mqtt.event_expired", topic=event.publication.topic, key=key)
-
-    def _age_s(self, event: _Event) -> float:
-        return self._monotonic_s() - event.since_s
-
-    def _events_in_flight(self) -> int:
-        return sum(isinstance(sent, _Event) for sent in tuple(self._in_flight.values()))
-
-    def _has_no_room_for(self, event: Publication) -> bool:
-        if event.key in self._waiting:
-            return False
-        return len(self._waiting) + self._events_in_flight() >= self._settings.max_waiting
+            self._events.sent(ticket, outgoing)

@@ -157,9 +157,9 @@ class MqttSession:
         # tells us so. To take it for a failure would send it twice.
         return self.number, info.mid
 
-    def subscribe(self, topic: str) -> int | None:
+    def subscribe(self, topic: str, qos: int) -> int | None:
         """Ask for ``topic``; the message id comes back in :class:`Subscribed`. None when offline."""
-        return self._client.subscribe(topic, qos=1)[1]
+        return self._client.subscribe(topic, qos=qos)[1]
 
     @property
     def alive(self) -> bool:

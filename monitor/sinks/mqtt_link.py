@@ -91,9 +91,9 @@ class MqttLink:
         """Begin to publish; None when there is no room to do so now."""
         return self._current().publish(publication)
 
-    def subscribe(self, topic: str) -> int | None:
+    def subscribe(self, topic: str, *, qos: int = 1) -> int | None:
         """Begin to subscribe. The message id comes back in the report; None when offline."""
-        return self._current().subscribe(topic)
+        return self._current().subscribe(topic, qos)
 
     def reports(self, timeout_s: float = 0.0) -> list[LinkReport]:
         """What happened since the last call; waits up to ``timeout_s`` for the first."""

@@ -16,7 +16,7 @@ class Publication:
     """One MQTT message, QoS 1.
 
     A retained one is a state: only the newest of its topic matters. One that is not retained is an
-    event: each matters, except that a newer one of the same ``key`` replaces it while it waits.
+    event: each matters, and ``key`` is its event id.
     """
 
     topic: str
@@ -54,9 +54,13 @@ class MqttSettings:
     answer_timeout_s: float = 3.0
     """Time that the broker has to answer, before the other protocol version is tried."""
     max_waiting: int = 256
+    """Messages that the client holds in memory without an acknowledgement; events wait in the outbox."""
+    outbox_capacity: int = 1024
     """Events kept while the broker is away."""
+    state_dir: Path | None = None
+    """Folder of the outbox. None keeps events in memory: a process that is killed loses them."""
     event_expiry_s: int = 300
-    """Age at which an event is no longer delivered, so that no old alarm fires late."""
+    """Age at which an event is delivered as a late one, so that no old alarm fires late."""
     base_topic: str = "cradlewatch"
     discovery: bool = True
     discovery_prefix: str = "homeassistant"
@@ -83,6 +87,10 @@ class MqttSettings:
     def address(self) -> str:
         """Host and port, for a person."""
         return f"{self.host}:{self.effective_port}"
+
+    @property
+    def outbox_file(self) -> Path | None:
+        return None if self.state_dir is None else self.state_dir / "outbox-mqtt.sqlite"
 
     def check(self) -> None:
         """Raise PermanentSinkError for what no broker could ever accept."""

@@ -9,9 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from monitor.sinks import moment
+from monitor.sinks.moment import Moment
 from monitor.sinks.mqtt import MqttSink
 from monitor.sinks.mqtt_settings import MqttSettings
 from tests.broker import DEADLINE_S, HOST, Mosquitto, accepts_connections, free_port, wait_until
@@ -26,17 +29,34 @@ def settings_for(port: int, **more: Any) -> MqttSettings:
     return MqttSettings(**fixed | quick | more)
 
 
+_CLOCKS = ("monotonic_s", "now", "inbox")
+
+
 @contextlib.contextmanager
-def running_sink(broker: Mosquitto | int, *, monotonic_s: Callable[[], float] | None = None, **more: Any):
-    """An open sink; closed at the end."""
+def running_sink(broker: Mosquitto | int, **more: Any):
+    """An open sink; closed at the end. ``more`` is for the settings, or clocks and an inbox for the sink."""
     port = broker if isinstance(broker, int) else broker.port
-    clock = {} if monotonic_s is None else {"monotonic_s": monotonic_s}
-    sink = MqttSink(settings_for(port, **more), jitter_s=lambda: 0.0, **clock)
+    given = {name: more.pop(name) for name in _CLOCKS if name in more}
+    sink = MqttSink(settings_for(port, **more), jitter_s=lambda: 0.0, **given)
     sink.open()
     try:
         yield sink
     finally:
         sink.close(2.0)
+
+
+class Clock:
+    """Passes as time does, and as much faster as a test wants. Fits ``now`` and ``monotonic_s``."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> Moment:
+        at = moment.now()
+        return Moment(at.utc_s + self.ahead_s, at.boot, at.since_boot_s + self.ahead_s)
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() + self.ahead_s
 
 
 def work(sink: MqttSink, condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:

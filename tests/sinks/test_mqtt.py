@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from monitor.errors import PermanentSinkError, RetryableSinkError
+from monitor.errors import PermanentSinkError
 from monitor.sinks.mqtt import MqttSink
 from tests.broker import DEADLINE_S, Subscriber, retained
 from tests.sinks.messages import HUNGRY, episode, health, telemetry
@@ -161,54 +161,6 @@ def test_what_happens_while_the_broker_is_away_arrives_afterwards_in_order(mosqu
             assert ids_on(hub, f"{BASE}/telemetry") == ["t29"], "of states only the newest"
             states = [message for message in hub.received if message.topic == CRYING]
             assert [state_of(message.payload) for message in states] == ["OFF"], "no crying from the past"
-
-
-def test_the_number_of_waiting_events_is_bounded_and_the_next_is_refused_not_lost(mosquitto):
-    mosquitto.freeze()
-    with running_sink(mosquitto, max_waiting=4) as sink:
-        for number in range(4):
-            sink.handle(episode(episode_id=f"e{number}"))
-        with pytest.raises(RetryableSinkError, match=r"4 events wait for the MQTT broker at 127\.0\.0\.1"):
-            sink.handle(episode(episode_id="e4"))
-        sink.handle(telemetry())  # a state needs no room
-        mosquitto.thaw()
-        with Subscriber(mosquitto.port) as hub:
-            settle(sink)
-            sink.handle(episode(episode_id="e4"))
-            settle(sink)
-            hub.wait_for(lambda _: len(hub.on(CRY)) == 5)
-            assert ids_on(hub) == [f"e{number}-started-1" for number in range(5)]
-
-
-def test_an_event_that_is_no_news_any_more_is_not_delivered_but_counted(mosquitto):
-    mosquitto.freeze()
-    ahead_s = [0.0]
-    with running_sink(mosquitto, monotonic_s=lambda: time.monotonic() + ahead_s[0]) as sink:
-        sink.handle(episode(episode_id="old"))
-        ahead_s[0] = 200.0
-        sink.handle(episode(episode_id="young"))
-        ahead_s[0] = 350.0
-        mosquitto.thaw()
-        with Subscriber(mosquitto.port) as hub:
-            settle(sink)
-            hub.wait_for(lambda _: hub.on(CRY))
-            assert ids_on(hub) == ["young-started-1"]
-            (event,) = [message for message in hub.received if message.topic == CRY]
-            assert 100 < event.expiry_s <= 150, "its age is counted in"
-            assert sink.stats().expired == 1
-
-
-def test_old_news_makes_room_while_the_broker_is_still_away(mosquitto):
-    mosquitto.freeze()
-    ahead_s = [0.0]
-    with running_sink(mosquitto, monotonic_s=lambda: time.monotonic() + ahead_s[0], max_waiting=1) as sink:
-        sink.handle(episode(episode_id="old"))
-        with pytest.raises(RetryableSinkError):
-            sink.handle(episode(episode_id="young"))
-        ahead_s[0] = 301.0
-        sink.handle(episode(episode_id="young"))
-        assert (sink.stats().waiting, sink.stats().expired) == (1, 1)
-        mosquitto.thaw()
 
 
 def test_events_without_an_answer_are_sent_again_after_a_power_cut_of_the_broker(mosquitto):

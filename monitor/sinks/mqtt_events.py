@@ -1,0 +1,157 @@
+"""Events on their way to the broker: kept in the outbox until it has them, in order, never late as news.
+
+What is still news goes to the topic of alarms. What became too old while the broker was away goes to
+the topic of late events, where nobody raises an alarm: nothing is lost and nothing alarms late.
+
+With MQTT 5 an event is removed only when the broker has said that it took it. An acknowledgement of
+MQTT 3.1.1 carries no reason: a broker whose access list forbids the topic acknowledges and drops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from monitor.messages import AnyMessage, EpisodeMessage, TestMessage
+from monitor.sinks.hub_topics import Topics
+from monitor.sinks.mqtt_client import Ticket
+from monitor.sinks.mqtt_settings import Publication
+from monitor.sinks.outbox import Entry, Item, Outbox
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_S: Final = 5.0
+LAST_PAUSE_S: Final = 300.0
+"""Between tries at a topic that the broker refuses us."""
+
+_ALARMS: Final = frozenset({"started", "escalated", "test"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    entry: Entry
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    retry_at_s: float
+    pause_s: float
+
+
+def items(message: AnyMessage, made: list[Publication], expiry_s: int) -> list[Item]:
+    """What has to be kept of the publications of a message."""
+    match message:
+        case EpisodeMessage(event_type="updated"):
+            return []  # the state tells it
+        case EpisodeMessage():
+            kind: str = message.event_type
+        case TestMessage():
+            kind = "test"
+        case _:
+            return []
+    return [Item(event.key, kind, event.payload, lasts_s=expiry_s) for event in made if not event.retain]
+
+
+class EventDelivery:
+    """Says which events to publish and keeps account of the answers. The sink's thread owns it."""
+
+    def __init__(
+        self, outbox: Outbox, topics: Topics, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._outbox = outbox
+        self._topics = topics
+        self._monotonic_s = monotonic_s
+        self._in_flight: dict[Ticket, Outgoing] = {}
+        self._delivered: list[str] = []
+        self._refusals: dict[str, _Refusal] = {}
+        self.late = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def due(self) -> Iterator[Outgoing]:
+        """What to publish now, oldest first; whoever takes one calls ``sent`` before the next."""
+        self.settle()  # else what was acknowledged just now would be published again
+        under_way = {outgoing.entry.number for outgoing in self._in_flight.values()}
+        for entry in self._outbox.pending():
+            if entry.number in under_way or self._is_stale(entry):
+                continue
+            outgoing = Outgoing(entry, self._publication(entry))
+            if self._may_try(outgoing.publication.topic):
+                yield outgoing
+
+    def sent(self, ticket: Ticket, outgoing: Outgoing) -> None:
+        self._in_flight[ticket] = outgoing
+
+    def acknowledged(self, ticket: Ticket, *, failed: bool) -> str | None:
+        """Take note of the broker's answer; the topic, or None when the ticket is not an event's."""
+        outgoing = self._in_flight.pop(ticket, None)
+        if outgoing is None:
+            return None
+        topic = outgoing.publication.topic
+        if failed:
+            self._on_refused(topic)
+        else:
+            self._refusals.pop(topic, None)
+            self._delivered.append(outgoing.entry.item.key)
+            if topic == self._topics.late:
+                self.late += 1
+                log.warning(
+                    "mqtt.event_late", kind=outgoing.entry.item.kind, event_id=outgoing.entry.item.key
+                )
+        return topic
+
+    def dropped(self, ticket: Ticket) -> None:
+        """The link went down before an answer came: the event waits again."""
+        self._in_flight.pop(ticket, None)
+
+    def settle(self) -> None:
+        """Remove from the outbox what was acknowledged since the last call, in one go."""
+        if self._delivered:
+            delivered, self._delivered = self._delivered, []
+            self._outbox.done(*delivered)
+
+    def alarm_waits(self) -> bool:
+        """Whether the broker does not have all alarms yet that are still news. Any thread."""
+        return any(
+            entry.item.kind in _ALARMS and not self._outbox.is_expired(entry)
+            for entry in self._outbox.pending()
+        )
+
+    def _publication(self, entry: Entry) -> Publication:
+        if self._outbox.is_expired(entry):
+            return Publication(self._topics.late, entry.item.payload, retain=False)
+        left_s = None
+        if entry.item.lasts_s is not None:
+            left_s = max(1, int(entry.item.lasts_s - self._outbox.age_s(entry)))
+        return Publication(self._topics.cry, entry.item.payload, retain=False, expiry_s=left_s)
+
+    def _is_stale(self, entry: Entry) -> bool:
+        """Drop an escalation that is no news: the end of its episode says how far it went."""
+        if entry.item.kind != "escalated" or not self._outbox.is_expired(entry):
+            return False
+        log.info("mqtt.escalation_outdated", event_id=entry.item.key)
+        self._delivered.append(entry.item.key)
+        return True
+
+    def _may_try(self, topic: str) -> bool:
+        """A topic that was refused is tried now and then, with one event."""
+        refusal = self._refusals.get(topic)
+        if refusal is None:
+            return True
+        trying = any(outgoing.publication.topic == topic for outgoing in self._in_flight.values())
+        return not trying and self._monotonic_s() >= refusal.retry_at_s
+
+    def _on_refused(self, topic: str) -> None:
+        now_s = self._monotonic_s()
+        before = self._refusals.get(topic)
+        if before is not None and now_s < before.retry_at_s:
+            return  # the answers to what was on its way together with the first
+        pause_s = FIRST_PAUSE_S if before is None else min(2 * before.pause_s, LAST_PAUSE_S)
+        self._refusals[topic] = _Refusal(now_s + pause_s, pause_s)
