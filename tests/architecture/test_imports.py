@@ -52,13 +52,14 @@ MAY_IMPORT = {
 
 # The only places of each library. Everything else behind it talks our own language.
 PLACES = {
-    "sounddevice": ["monitor.capture.child"],
+    "sounddevice": ["monitor.capture.child", "monitor.sinks.sounder_child"],
     "soundfile": ["monitor.capture.sound_file", "monitor.demo"],
     "soxr": ["monitor.capture.resample"],
     "webrtcvad": ["monitor.detect.vad"],
     "onnxruntime": ["monitor.detect.inference"],
     "paho": ["monitor.sinks.mqtt_client", "monitor.demo"],
     "amqtt": ["monitor.demo"],
+    "apprise": ["monitor.sinks.push_channels"],
     "rich": ["monitor.cli.drawn", "monitor.demo", "monitor.bench"],
     # At the edges: what comes from a user, a file or the network, and what leaves.
     "pydantic": [
@@ -128,8 +129,8 @@ def test_a_library_is_imported_only_in_its_place(module):
         assert any(is_within(module, place) for place in places), f"{module} imports {library}"
 
 
-@pytest.mark.parametrize("library", ["sounddevice", "onnxruntime", "webrtcvad", "soxr"])
-def test_a_library_that_touches_the_machine_has_exactly_one_place(library):
+@pytest.mark.parametrize("library", ["sounddevice", "onnxruntime", "webrtcvad", "soxr", "apprise"])
+def test_a_library_that_touches_the_world_has_exactly_its_places(library):
     users = [module for module, used in imports().items() if any(is_within(name, library) for name in used)]
     assert users == PLACES[library]
 

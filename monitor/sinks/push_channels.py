@@ -1,0 +1,228 @@
+"""Channels through Apprise: one attempt to deliver one notification, with what came of it.
+
+Each service has its own idea of urgency, and a priority written into a URL fits one kind of notification
+only (Apprise silently ignores those it does not know). So the URL is taken apart and each notification gets
+the priority that its service understands. Apprise reports failure as a falsy value and logs why; the log
+records of the sending thread become the reason. Nothing in here shows a URL.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import override
+
+from monitor.errors import ConfigError
+from monitor.sinks import push_reasons
+from monitor.sinks.push_notes import Notification, Urgency
+from monitor.sinks.push_settings import ChannelSettings
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_LOGGER: Final = "apprise"
+
+_NTFY: Final = {Urgency.QUIET: "low", Urgency.NORMAL: "default", Urgency.HIGH: "high", Urgency.URGENT: "max"}
+"""2, 3, 4 and 5 of https://docs.ntfy.sh/publish/#message-priority by the names that ntfy has for them."""
+_PUSHOVER: Final = {Urgency.QUIET: -1, Urgency.NORMAL: 0, Urgency.HIGH: 1, Urgency.URGENT: 2}
+"""https://pushover.net/api#priority; 2 sounds every ``retry`` seconds until it is acknowledged or expires."""
+_PUSHOVER_RETRY_S: Final = 30
+_PUSHOVER_EXPIRE_S: Final = (30, 10_800)
+_GOTIFY: Final = {
+    Urgency.QUIET: "moderate",
+    Urgency.NORMAL: "normal",
+    Urgency.HIGH: "high",
+    Urgency.URGENT: "emergency",
+}
+"""3 without a sound, 5 with one, 8 and 10 as an alarm, in Gotify's app."""
+_MAIL: Final = {
+    Urgency.QUIET: {"X-Priority": "5", "Importance": "low", "Priority": "non-urgent"},
+    Urgency.NORMAL: {"X-Priority": "3", "Importance": "normal", "Priority": "normal"},
+    Urgency.HIGH: {"X-Priority": "2", "Importance": "high", "Priority": "urgent"},
+    Urgency.URGENT: {"X-Priority": "1", "Importance": "high", "Priority": "urgent"},
+}
+"""RFC 2156 and what mail programs made of it; there is no header that rings through a silent phone."""
+_WEBHOOKS: Final = ("json", "jsons", "form", "forms", "xml", "xmls")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """``reason`` and ``remedy`` are sentences for a person, empty when it arrived."""
+
+    ok: bool
+    elapsed_s: float
+    reason: str = ""
+    remedy: str = ""
+
+
+class Channel:
+    """One channel. Only :meth:`send` touches the network; one thread at a time."""
+
+    def __init__(self, settings: ChannelSettings) -> None:
+        self._settings = settings
+        self._secrets: tuple[str, ...] = (settings.url,)
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    def check(self) -> None:
+        """Raise ConfigError where no attempt could ever succeed: no Apprise, or a URL that it cannot use."""
+        parts = self._parts()
+        with _heard() as records:
+            plugin = _library().Apprise.instantiate(dict(parts))
+        if plugin is None:
+            raise self._unusable(records)
+
+    def send(self, notification: Notification, *, left_s: float, acknowledge_url: str = "") -> Attempt:
+        """Try once. ``left_s``: how long it will still be news."""
+        began_s = time.monotonic()
+        with _heard() as records:
+            try:
+                ok = self._send(notification, left_s, acknowledge_url)
+            except Exception as error:  # noqa: BLE001 - 130 services: whatever one of them raises, it failed
+                records.append(f"{type(error).__name__}: {error}")
+                ok = False
+        elapsed_s = time.monotonic() - began_s
+        if ok:
+            return Attempt(ok=True, elapsed_s=elapsed_s)
+        reason, remedy = push_reasons.explain(records, self._secrets)
+        return Attempt(ok=False, elapsed_s=elapsed_s, reason=reason, remedy=remedy)
+
+    def _send(self, notification: Notification, left_s: float, acknowledge_url: str) -> bool:
+        apprise = _library()
+        parts = self._parts()
+        shown = _with_urgency(parts, notification, left_s, acknowledge_url)
+        asset = apprise.AppriseAsset(app_id="Cradlewatch", app_desc="Cradlewatch", app_url="")
+        plugin = apprise.Apprise.instantiate(parts, asset=asset)
+        if plugin is None:
+            return False
+        text = notification.text
+        if acknowledge_url and not shown:
+            text += f"\nAcknowledge: {acknowledge_url}"
+        return bool(
+            plugin.notify(
+                title=notification.title,
+                body=text,
+                notify_type=_type(apprise, notification.urgency),
+                body_format=apprise.NotifyFormat.TEXT,
+            )
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        """The URL, taken apart by the service that it is for."""
+        library = _library()
+        with _heard() as records:
+            parts: dict[str, Any] | None = library.plugins.url_to_dict(self._settings.url)
+        if parts is None:
+            raise self._unusable(records)
+        self._secrets = push_reasons.secrets(self._settings.url, parts)
+        return parts
+
+    def _unusable(self, records: list[str]) -> ConfigError:
+        reason, _ = push_reasons.explain(records, self._secrets)
+        return ConfigError(
+            f"The url of channel {self.name!r} in push.channels_file cannot be used: {reason}",
+            "Write it as Apprise's page about that service shows.",
+        )
+
+
+def _with_urgency(
+    parts: dict[str, Any], notification: Notification, left_s: float, acknowledge_url: str
+) -> bool:
+    """Put urgency and acknowledgement into ``parts``; True when the service shows the latter by itself."""
+    urgency = notification.urgency
+    match parts["schema"]:
+        case "ntfy" | "ntfys":
+            # Without image: a phone would load Apprise's logo from the internet for every cry.
+            parts |= {"priority": _NTFY[urgency], "include_image": False, "xtags": [_emoji(urgency)]}
+            if acknowledge_url:
+                parts["actions"] = f"http, Acknowledge, {acknowledge_url}, method=POST, clear=true"
+            return True
+        case "pover":
+            low, high = _PUSHOVER_EXPIRE_S
+            parts |= {"priority": _PUSHOVER[urgency], "interval": _PUSHOVER_RETRY_S}
+            parts["expire"] = round(min(max(left_s, low), high))
+            if acknowledge_url:
+                parts |= {"supplemental_url": acknowledge_url, "supplemental_url_title": "Acknowledge"}
+            return True
+        case "tgram":
+            parts["silent"] = urgency is Urgency.QUIET
+        case "gotify" | "gotifys":
+            parts["priority"] = _GOTIFY[urgency]
+        case "mailto" | "mailtos":
+            parts["headers"] = {**(parts.get("headers") or {}), **_MAIL[urgency]}
+        case schema if schema in _WEBHOOKS:
+            parts["payload"] = {**(parts.get("payload") or {}), **_fields(notification, acknowledge_url)}
+            return True
+    return False
+
+
+def _fields(notification: Notification, acknowledge_url: str) -> dict[str, str]:
+    """What a webhook gets beside title, message and type."""
+    return {
+        "urgency": notification.urgency.name.lower(),
+        "priority": str(notification.urgency + 2),  # 2 to 5, as ntfy counts
+        "key": notification.key,
+        "tag": notification.tag,
+        "step": str(notification.step),
+        "episode_id": notification.episode_id or "",
+        "acknowledge_url": acknowledge_url,
+    }
+
+
+def _emoji(urgency: Urgency) -> str:
+    return {Urgency.URGENT: "rotating_light", Urgency.HIGH: "baby"}.get(urgency, "information_source")
+
+
+def _type(apprise: ModuleType, urgency: Urgency) -> Any:
+    """What services without priorities show as a colour or a sign."""
+    types = apprise.NotifyType
+    return {Urgency.URGENT: types.FAILURE, Urgency.HIGH: types.WARNING}.get(urgency, types.INFO)
+
+
+def _library() -> ModuleType:
+    """Apprise, whose log is ours to read and nobody else's: it holds tokens. Raises ConfigError."""
+    try:
+        import apprise  # noqa: PLC0415 - an extra, and 100 modules
+    except ImportError as error:
+        raise ConfigError(
+            f"push.channels_file is set, but Apprise is not installed ({error}).",
+            "Install it: pip install 'cradlewatch[push]'",
+        ) from error
+    logger = logging.getLogger(_LOGGER)
+    if logger.propagate:
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(logging.NullHandler())
+    return apprise
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What Apprise logs on this thread meanwhile."""
+    handler = _Records(threading.get_ident())
+    logger = logging.getLogger(_LOGGER)
+    logger.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Records(logging.Handler):
+    def __init__(self, thread: int) -> None:
+        super().__init__(logging.DEBUG)
+        self._thread = thread
+        self.lines: list[str] = []
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())

@@ -1,0 +1,130 @@
+"""Faults that parents are told of: no microphone, no sound in it, no home hub. And that they are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from monitor.messages import HealthMessage
+from monitor.sinks import push_text as text
+from monitor.sinks.push_chain import Chain
+from monitor.sinks.push_notes import Notification, Now, Recipient, Urgency
+from monitor.sinks.push_settings import PushSettings
+from monitor.sinks.push_state import ToldFault
+
+REPEAT_S: Final = 1800.0
+"""Nobody acknowledges a fault; it comes again while it lasts, but it must not be switched off for that."""
+LASTS_S: Final = 3600.0
+
+_URGENCY: Final = {
+    "microphone": Urgency.URGENT,
+    "signal": Urgency.URGENT,
+    "hub": Urgency.HIGH,
+}
+
+
+@dataclass(slots=True)
+class _Fault:
+    chain: Chain
+    lost_s: float | None = None
+    since: datetime | None = None
+    """When those who were told know it to have begun."""
+    reason: str = ""
+    is_over: bool = False
+
+
+class FaultWatch:
+    """Follows the three faults. One thread; time comes in."""
+
+    def __init__(
+        self, settings: PushSettings, recipients: tuple[Recipient, ...], told: Mapping[str, ToldFault]
+    ) -> None:
+        self._settings = settings
+        self._recipients = recipients
+        self._faults = {kind: _Fault(self._chain()) for kind in _URGENCY}
+        known = {recipient.name for recipient in recipients}
+        for kind, before in told.items():
+            if kind in self._faults:
+                self._faults[kind].since = before.since
+                self._faults[kind].chain.told = [name for name in before.told if name in known]
+
+    def on_health(self, message: HealthMessage, now: Now) -> None:
+        reason = message.reasons[0] if message.reasons else ""
+        self._note("microphone", now, reason, ok=message.microphone_ok)
+        self._note("signal", now, reason, ok=message.signal_ok)
+
+    def on_hub(self, now: Now, *, reached: bool) -> None:
+        self._note("hub", now, "", ok=reached)
+
+    def due(self, now: Now, urgency: Urgency) -> Iterator[Notification]:
+        """What has to be told now of the faults of one urgency."""
+        for kind, fault in self._faults.items():
+            lost_s = fault.lost_s
+            if _URGENCY[kind] is not urgency or lost_s is None:
+                continue
+            if now.monotonic_s - lost_s >= self._settings.fault_after_s:
+                yield from self._told(kind, fault, now)
+
+    def over(self, now: Now) -> tuple[list[str], list[Notification]]:
+        """Tags of faults that are over since the last call, and the all-clears to those who were told."""
+        tags: list[str] = []
+        notes: list[Notification] = []
+        for kind, fault in self._faults.items():
+            if fault.is_over:
+                tags.append(f"fault-{kind}")
+                if fault.chain.told and fault.since is not None:
+                    notes.append(self._all_clear(kind, fault, fault.since, now))
+                self._faults[kind] = _Fault(self._chain())
+        return tags, notes
+
+    def open(self) -> Iterator[tuple[str, float, Urgency]]:
+        """Tag, time of the alarm and urgency of what is lost and told of."""
+        for kind, fault in self._faults.items():
+            if fault.lost_s is not None and fault.chain.raised_s is not None:
+                yield f"fault-{kind}", fault.chain.raised_s, _URGENCY[kind]
+
+    def told(self) -> dict[str, ToldFault]:
+        return {
+            kind: ToldFault(fault.since, tuple(fault.chain.told))
+            for kind, fault in self._faults.items()
+            if fault.chain.told and fault.since is not None
+        }
+
+    def _chain(self) -> Chain:
+        return Chain(self._recipients, self._settings.next_step_after_s, REPEAT_S)
+
+    def _note(self, kind: str, now: Now, reason: str, *, ok: bool) -> None:
+        fault = self._faults[kind]
+        if ok:
+            fault.is_over = fault.lost_s is not None or bool(fault.chain.told)
+            return
+        fault.is_over = False
+        fault.reason = reason
+        if fault.lost_s is None:
+            fault.lost_s = now.monotonic_s
+            fault.since = fault.since or now.local
+
+    def _told(self, kind: str, fault: _Fault, now: Now) -> Iterator[Notification]:
+        names = fault.chain.due(now.monotonic_s, _URGENCY[kind])
+        if names:
+            assert fault.since is not None
+            yield Notification(
+                key=f"fault-{kind}-{fault.since:%Y%m%dT%H%M%S}.{fault.chain.sent}",
+                tag=f"fault-{kind}",
+                title=text.fault_title(self._settings.device_name, kind),
+                text=text.fault_text(kind, fault.since, now.local.tzinfo, fault.reason),
+                urgency=_URGENCY[kind],
+                recipients=names,
+                lasts_s=LASTS_S,
+                step=fault.chain.step,
+            )
+
+    def _all_clear(self, kind: str, fault: _Fault, since: datetime, now: Now) -> Notification:
+        key = f"fault-{kind}-{since:%Y%m%dT%H%M%S}.over"
+        title = text.back_title(self._settings.device_name, kind)
+        body = text.back_text(kind, since, now.local, now.local.tzinfo)
+        names = tuple(fault.chain.told)
+        # A parent who sits up because of it may go back to sleep: it is no quiet note.
+        return Notification(key, key, title, body, Urgency.NORMAL, names, LASTS_S)

@@ -1,0 +1,281 @@
+"""Who is told what, and when: a state machine without threads, network or clock.
+
+Time comes in with every call. What has to outlive a restart is a :class:`PolicyState`; whoever owns the
+policy keeps it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from monitor.messages import (
+    AlertMessage,
+    AnyMessage,
+    ControlsMessage,
+    EpisodeMessage,
+    HealthMessage,
+    TestMessage,
+)
+from monitor.sinks import push_text as text
+from monitor.sinks.push_chain import Chain
+from monitor.sinks.push_faults import FaultWatch
+from monitor.sinks.push_notes import Notification, Now, Orders, Recipient, Urgency
+from monitor.sinks.push_settings import PushSettings
+from monitor.sinks.push_state import OpenCry, PolicyState
+
+CRY_LASTS_S: Final = 300.0
+NOTE_LASTS_S: Final = 900.0
+TEST_LASTS_S: Final = 600.0
+RESTART_NOTICE_WITHIN_S: Final = 7200.0
+SETTLED_AFTER_S: Final = 10.0
+"""What the parents have set is published at the start; this long nothing but alarms goes out without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlarm:
+    """An alarm that goes on and that nobody has acknowledged."""
+
+    tag: str
+    raised_s: float
+    urgency: Urgency
+
+
+@dataclass(slots=True)
+class _Cry:
+    """The crying that goes on. ``latest`` is the newest message about it."""
+
+    latest: EpisodeMessage
+    chain: Chain
+    acknowledged: bool = False
+
+    @property
+    def tag(self) -> str:
+        return f"cry-{self.latest.episode_id}"
+
+    @property
+    def urgency(self) -> Urgency:
+        return Urgency.URGENT if self.latest.escalation > 0 else Urgency.HIGH
+
+
+@dataclass(slots=True)
+class PushPolicy:
+    """Messages and ticks in, :class:`Orders` out."""
+
+    settings: PushSettings
+    state: PolicyState = field(default_factory=PolicyState)
+    _recipients: tuple[Recipient, ...] = ()
+    _controls: ControlsMessage | None = None
+    _cry: _Cry | None = None
+    _faults: FaultWatch = field(init=False)
+    _held: list[tuple[Notification, float]] = field(default_factory=list)
+    _restarted_from: OpenCry | None = None
+    _acknowledged_by: dict[str, str] = field(default_factory=dict)
+    _first_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self._recipients = tuple(Recipient(c.name, c.step, c.urgent_only) for c in self.settings.channels)
+        self._faults = FaultWatch(self.settings, self._recipients, self.state.faults)
+        self._restarted_from = self.state.cry
+
+    def handle(self, message: AnyMessage, now: Now) -> Orders:
+        """Take a message in; what it leads to at once comes back."""
+        withdraw: list[str] = []
+        match message:
+            case EpisodeMessage(event_type="ended"):
+                withdraw += self._end(message, now)
+            case EpisodeMessage():
+                self._follow(message)
+            case AlertMessage():
+                withdraw += self._on_alert(message, now)
+            case HealthMessage():
+                self._faults.on_health(message, now)
+            case ControlsMessage():
+                self._controls = message
+            case TestMessage():
+                # Asked for by a person who looks at the phone now: quiet hours are not meant.
+                return Orders((self._test(message.event_id, message.source),))
+        return self._orders(now, withdraw)
+
+    def tick(self, now: Now, *, hub_reached: bool | None = None) -> Orders:
+        """What is due by time alone. ``hub_reached`` None: there is no hub to reach."""
+        if hub_reached is not None:
+            self._faults.on_hub(now, reached=hub_reached)
+        return self._orders(now, [])
+
+    def acknowledging(self, episode_id: str, channel: str) -> None:
+        """Remember through which channel the acknowledgement came that is about to be published."""
+        self._acknowledged_by = {episode_id: channel}
+
+    def open_alarms(self, now: Now) -> Iterator[OpenAlarm]:
+        """What somebody has to hear of now; nothing that is muted or held back."""
+        cry = self._cry
+        waits = cry is not None and not cry.acknowledged and self._may_alarm(cry.urgency, now)
+        if waits and cry is not None and cry.chain.raised_s is not None:
+            yield OpenAlarm(cry.tag, cry.chain.raised_s, cry.urgency)
+        for tag, raised_s, urgency in self._faults.open():
+            if self._may_send(urgency, now):
+                yield OpenAlarm(tag, raised_s, urgency)
+
+    # --- crying -----------------------------------------------------------------------------------
+
+    def _follow(self, message: EpisodeMessage) -> None:
+        if self._cry is not None and self._cry.latest.episode_id == message.episode_id:
+            self._cry.latest = message
+            return
+        # Also for one whose beginning we did not hear of: a queue may have been full.
+        chain = Chain(self._recipients, self.settings.next_step_after_s, self.settings.repeat_every_s)
+        self._cry = _Cry(message, chain)
+
+    def _end(self, message: EpisodeMessage, now: Now) -> list[str]:
+        cry, self._cry = self._cry, None
+        if cry is None or cry.latest.episode_id != message.episode_id:
+            return []
+        zone, name = now.local.tzinfo, self.settings.device_name
+        told = tuple(cry.chain.told)
+        if told and message.truncated:
+            # Not calm: nobody knows. Whoever was alarmed must not take silence for peace.
+            title, body = text.interrupted_title(name), text.interrupted_text(message, zone)
+            self._note(f"{cry.tag}.cut", title, body, told, now, cry.urgency)
+        elif told:
+            self._note(f"{cry.tag}.calm", text.calm_title(name), text.calm_text(message, zone), told, now)
+        return [cry.tag]
+
+    def _on_alert(self, message: AlertMessage, now: Now) -> list[str]:
+        cry = self._cry
+        if cry is None or message.episode_id != cry.latest.episode_id:
+            return []
+        if message.state != "acknowledged":
+            cry.acknowledged = cry.acknowledged and message.state == "none"
+            return []
+        if cry.acknowledged:
+            return []
+        cry.acknowledged = True
+        channel = None
+        if message.acknowledged_by == "phone":
+            channel = self._acknowledged_by.get(cry.latest.episode_id)
+        others = tuple(name for name in cry.chain.told if name != channel)
+        body = text.acknowledged_text(channel, message.acknowledged_by)
+        self._note(f"{cry.tag}.heard", text.acknowledged_title(self.settings.device_name), body, others, now)
+        return [cry.tag]
+
+    def _cry_due(self, now: Now) -> Iterator[Notification]:
+        cry = self._cry
+        if cry is None or cry.acknowledged or cry.latest.crying_s < self.settings.after_s:
+            return
+        if not self._may_alarm(cry.urgency, now):
+            return
+        names = cry.chain.due(now.monotonic_s, cry.urgency)
+        if names:
+            urgent = cry.urgency is Urgency.URGENT
+            yield Notification(
+                key=f"{cry.tag}.{cry.chain.sent}",
+                tag=cry.tag,
+                title=text.cry_title(self.settings.device_name, urgent=urgent),
+                text=text.cry_text(cry.latest, now.local.tzinfo),
+                urgency=cry.urgency,
+                recipients=names,
+                lasts_s=CRY_LASTS_S,
+                step=cry.chain.step,
+                episode_id=cry.latest.episode_id,
+            )
+
+    def _restart_due(self, now: Now) -> Iterator[Notification]:
+        was = self._restarted_from
+        if was is None or not self._is_settled(now):
+            return
+        urgency = Urgency.URGENT if was.urgent else Urgency.HIGH
+        age_s = (now.local - was.since).total_seconds()
+        if not 0 <= age_s <= RESTART_NOTICE_WITHIN_S:
+            self._restarted_from = None
+        elif self._may_alarm(urgency, now):
+            self._restarted_from = None
+            title = text.interrupted_title(self.settings.device_name)
+            body = text.restarted_text(was.since, now.local.tzinfo)
+            tag = f"cry-{was.episode_id}.restarted"
+            known = {recipient.name for recipient in self._recipients}
+            told = tuple(name for name in was.told if name in known)
+            yield Notification(tag, tag, title, body, urgency, told, CRY_LASTS_S)
+
+    # --- the rest ---------------------------------------------------------------------------------
+
+    def _orders(self, now: Now, withdraw: list[str]) -> Orders:
+        if self._first_s is None:
+            self._first_s = now.monotonic_s
+        send = [*self._restart_due(now), *self._cry_due(now), *self._daily_due(now)]
+        for urgency in (Urgency.URGENT, Urgency.HIGH):
+            if self._may_send(urgency, now):
+                send += self._faults.due(now, urgency)
+        # Behind what is due: an alarm that is over is told of last.
+        over, notes = self._faults.over(now)
+        for note in notes:
+            self._held.append((note, now.monotonic_s + note.lasts_s))
+        send += self._released(now)
+        self._remember()
+        return Orders(tuple(n for n in send if n.recipients), (*withdraw, *over))
+
+    def _daily_due(self, now: Now) -> Iterator[Notification]:
+        # On the wall clock, once a date: an hour that the change of time leaves out or repeats does no harm.
+        at, today = self.settings.daily_test, now.local.date().isoformat()
+        if at is None or now.local.time() < at or self.state.daily_test_on == today:
+            return
+        if self._is_settled(now) and self._may_send(Urgency.NORMAL, now):
+            self.state = self.state.with_daily_test(today)
+            yield self._test(f"daily-{today}", "daily")
+
+    def _test(self, identity: str, source: str) -> Notification:
+        names = tuple(recipient.name for recipient in self._recipients)
+        title, body = text.test_title(self.settings.device_name), text.test_text(source)
+        return Notification(f"test-{identity}", "test", title, body, Urgency.NORMAL, names, TEST_LASTS_S)
+
+    def _note(
+        self,
+        key: str,
+        title: str,
+        body: str,
+        names: tuple[str, ...],
+        now: Now,
+        urgency: Urgency = Urgency.QUIET,
+    ) -> None:
+        note = Notification(key, key, title, body, urgency, names, NOTE_LASTS_S)
+        self._held.append((note, now.monotonic_s + note.lasts_s))
+
+    def _released(self, now: Now) -> list[Notification]:
+        """The notes that may be sent now; the others wait until they are no news any more."""
+        held = [(note, until_s) for note, until_s in self._held if until_s > now.monotonic_s]
+        self._held = [(note, until_s) for note, until_s in held if not self._may_send(note.urgency, now)]
+        return [note for note, _ in held if self._may_send(note.urgency, now)]
+
+    def _may_send(self, urgency: Urgency, now: Now) -> bool:
+        quiet = self._controls is not None and is_within(now.local.time(), self._controls.quiet_hours)
+        return urgency is Urgency.URGENT or not quiet
+
+    def _may_alarm(self, urgency: Urgency, now: Now) -> bool:
+        """Of crying, which can be muted as well."""
+        until = None if self._controls is None else self._controls.muted_until
+        return self._may_send(urgency, now) and (until is None or now.local >= until)
+
+    def _is_settled(self, now: Now) -> bool:
+        first_s = now.monotonic_s if self._first_s is None else self._first_s
+        return self._controls is not None or now.monotonic_s - first_s >= SETTLED_AFTER_S
+
+    def _remember(self) -> None:
+        cry = self._cry
+        open_cry = self._restarted_from
+        if cry is not None and cry.chain.told and not cry.acknowledged:
+            urgent = cry.urgency is Urgency.URGENT
+            told = tuple(cry.chain.told)
+            open_cry = OpenCry(cry.latest.episode_id, cry.latest.onset_at, urgent, told)
+        self.state = PolicyState(self.state.daily_test_on, open_cry, self._faults.told())
+
+
+def is_within(time: dt.time, hours: str) -> bool:
+    """Whether ``hours`` ("22:00-06:30", across midnight, or "off") hold ``time``."""
+    if hours == "off":
+        return False
+    start, stop = (dt.time.fromisoformat(part) for part in hours.split("-"))
+    if start <= stop:
+        return start <= time < stop
+    return time >= start or time < stop

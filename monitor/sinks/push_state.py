@@ -1,0 +1,61 @@
+"""What the policy of direct push has to know after a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCry:
+    """Crying of which ``told`` were told and that nobody has acknowledged."""
+
+    episode_id: str
+    since: datetime
+    urgent: bool
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldFault:
+    """A fault of which ``told`` were told and have not heard that it is over."""
+
+    since: datetime
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    daily_test_on: str = ""
+    """Local date of the latest daily test."""
+    cry: OpenCry | None = None
+    faults: Mapping[str, ToldFault] = field(default_factory=dict)
+
+    def with_daily_test(self, date: str) -> PolicyState:
+        return replace(self, daily_test_on=date)
+
+    def to_json(self) -> str:
+        cry = self.cry
+        return json.dumps(
+            {
+                "daily_test_on": self.daily_test_on,
+                "cry": cry and [cry.episode_id, cry.since.isoformat(), cry.urgent, cry.told],
+                "faults": {kind: [f.since.isoformat(), f.told] for kind, f in self.faults.items()},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, written: str) -> PolicyState:
+        """Raises ValueError, KeyError or TypeError for what ``to_json`` did not write."""
+        values = json.loads(written)
+        cry = values["cry"]
+        return cls(
+            daily_test_on=values["daily_test_on"],
+            cry=cry and OpenCry(cry[0], datetime.fromisoformat(cry[1]), bool(cry[2]), tuple(cry[3])),
+            faults={
+                kind: ToldFault(datetime.fromisoformat(since), tuple(told))
+                for kind, (since, told) in values["faults"].items()
+            },
+        )
