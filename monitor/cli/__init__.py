@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "scan": ("monitor.cli.scan", "find the crying in recordings"),
     "check": ("monitor.cli.check", "test microphone, models and broker"),
     "devices": ("monitor.cli.devices", "list the input devices"),
+    "status": ("monitor.cli.status", "ask the running service how it is"),
     "config": ("monitor.cli.config", "show the configuration and where each value comes from"),
     "demo": ("monitor.demo.command", "see a cry become a message, with everything real"),
     "bench": ("monitor.bench", "measure what each stage costs on this machine"),

@@ -6,6 +6,7 @@ Stops cleanly on SIGTERM and Ctrl-C; writes all stacks to stderr on SIGUSR1.
 from __future__ import annotations
 
 import argparse
+import os
 
 import structlog
 
@@ -15,6 +16,7 @@ from monitor.errors import ConfigError
 from monitor.log import configure_logging
 from monitor.service.app import build_service
 from monitor.service.signals import stop_on_signals
+from monitor.service.state_folder import open_state_folder, state_path
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
             "Nobody would hear of a cry: neither mqtt.host nor jsonl.path is set.",
             "Name the broker (--mqtt-host HOST), or a file for the messages (--jsonl FILE, - for stdout).",
         )
-    service = build_service(loaded.config)
+    config = loaded.config
+    state = open_state_folder(state_path(config.service.state_dir, config.device.id, os.environ))
+    service = build_service(config, state=state)
     with stop_on_signals(service.request_stop):
         return service.run()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from monitor.capture.child_process import DeviceRequest
 from monitor.capture.microphone import Microphone, MicrophoneLimits
 from monitor.capture.pcm import PcmStream
 from monitor.capture.source import AudioSource
+from monitor.commands import Inbox
 from monitor.config import Config, DetectConfig, MicrophoneConfig, SourceConfig
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
@@ -20,7 +22,10 @@ from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Limits
+from monitor.service.machine import Machine
+from monitor.service.requests import RequestBox
 from monitor.service.service import Service, Timing
+from monitor.service.state_folder import StateFolder
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 from monitor.sinks.base import Sink
@@ -38,20 +43,22 @@ def build_service(
     source: AudioSource | None = None,
     extra_sinks: Sequence[Sink] = (),
     on_output: Callable[[DetectorOutput], None] | None = None,
+    state: StateFolder | None = None,
 ) -> Service:
     """The service that ``config`` describes, ready to run.
 
     ``source`` replaces the configured one. ``on_output`` sees all that the detector says, on its
-    thread, and must not wait. Raises ModelError when a model cannot be used, ConfigError
-    when keys contradict the model.
+    thread, and must not wait. Without ``state`` nothing outlives a restart. Raises ModelError when a
+    model cannot be used, ConfigError when keys contradict the model.
     """
     # The models first: nothing else is worth starting without them.
     pipeline = load_pipeline(detector_settings(config.detect), config.detect.artifacts)
     source = audio_source(config) if source is None else source
+    requests = RequestBox()
     bus = MessageBus()
     workers = [
         SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length))
-        for sink in (*configured_sinks(config), *extra_sinks)
+        for sink in (*configured_sinks(config, state, requests), *extra_sinks)
     ]
     clock = StreamClock()
     assembler = MessageAssembler(
@@ -78,6 +85,9 @@ def build_service(
         ),
         timing=Timing(stop_timeout_s=config.service.stop_timeout_s, heartbeat_s=config.service.heartbeat_s),
         watchdog=Watchdog(),
+        state=state,
+        requests=requests,
+        hold_s=pipeline.hang_over_s,
     )
 
 
@@ -131,12 +141,13 @@ def _pcm(settings: SourceConfig) -> AudioSource:
     )
 
 
-def configured_sinks(config: Config) -> list[Sink]:
-    """The sinks that the configuration switches on."""
+def configured_sinks(config: Config, state: StateFolder | None, inbox: Inbox) -> list[Sink]:
+    """The sinks that the configuration switches on. They put what parents ask for into ``inbox``."""
     sinks: list[Sink] = []
+    folder = None if state is None else state.path
     mqtt = mqtt_settings(config)
     if mqtt is not None:
-        sinks.append(MqttSink(mqtt))
+        sinks.append(MqttSink(replace(mqtt, state_dir=folder), inbox=inbox))
     if config.jsonl.path is not None:
         sinks.append(JsonLinesSink(None if config.jsonl.path == _STDOUT else config.jsonl.path))
     return sinks
@@ -147,6 +158,7 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
     mqtt = config.mqtt
     if mqtt.host is None:
         return None
+    machine = Machine()
     return MqttSettings(
         host=mqtt.host,
         device=config.device.id,
@@ -154,5 +166,8 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
         suggested_area=config.device.area,
         password=None if mqtt.password is None else mqtt.password.get_secret_value(),
         max_waiting=config.service.queue_length,
+        heartbeat_s=config.service.heartbeat_s,
+        model=machine.model,
+        serial=machine.serial,
         **mqtt.model_dump(exclude={"host", "password", "password_file"}),
     )

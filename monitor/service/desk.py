@@ -26,6 +26,7 @@ from monitor.messages import (
     ConfirmedCauseMessage,
     ControlsMessage,
     EpisodeMessage,
+    Message,
     NightMessage,
     TestMessage,
 )
@@ -94,6 +95,7 @@ class Desk:
         self._box = box
         self._episodes = episodes
         self._publish = publish
+        self._latest: dict[str, Message] = {}
         self._order = order
         self._restart = restart
         self._hold_s = hold_s
@@ -112,6 +114,11 @@ class Desk:
     def faults(self) -> tuple[str, ...]:
         """What will not outlive a restart, and why."""
         return tuple(kept.fault for kept in (self._settings, self._night_file, self._causes) if kept.fault)
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        """The newest controls, alert and night, as JSON has them. Any thread."""
+        return {kind: message.model_dump(mode="json") for kind, message in tuple(self._latest.items())}
 
     def open(self, now: Moment) -> None:
         """Put the kept settings into force and say how things stand."""
@@ -236,13 +243,17 @@ class Desk:
 
     # --- what is told and kept ------------------------------------------------------------------------
 
+    def _tell(self, message: ControlsMessage | AlertMessage | NightMessage) -> None:
+        self._latest[message.kind] = message
+        self._publish(message)
+
     def _header(self, now: Moment) -> dict[str, Any]:
         return {"event_id": str(uuid.uuid4()), "device": self._device, "time": now.utc.astimezone(UTC)}
 
     def _tell_controls(self, now: Moment) -> None:
         settings = self._settings.value
         until = settings.muted_until
-        self._publish(
+        self._tell(
             ControlsMessage(
                 **self._header(now),
                 listening=settings.listening,
@@ -255,7 +266,7 @@ class Desk:
         )
 
     def _tell_alert(self, now: Moment) -> None:
-        self._publish(AlertMessage(**self._header(now), **asdict(self._alert.alert)))
+        self._tell(AlertMessage(**self._header(now), **asdict(self._alert.alert)))
 
     def _tell_night(self, now: Moment) -> None:
         self._night_told_at_s = now.monotonic_s
@@ -269,7 +280,7 @@ class Desk:
         }
         if told != self._told_night:
             self._told_night = told
-            self._publish(NightMessage(**self._header(now), **told))
+            self._tell(NightMessage(**self._header(now), **told))
 
     def _keep_night(self, now: Moment) -> None:
         self._night_kept_at_s = now.monotonic_s

@@ -6,13 +6,14 @@ Main runs it. Threads: the detector, one worker per sink, and what source and si
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -28,6 +29,7 @@ from monitor.service.lifecycle import Deadline, Threads, join_all
 from monitor.service.machine import Machine
 from monitor.service.requests import RequestBox
 from monitor.service.state_folder import StateFolder
+from monitor.service.status_socket import NAME, StatusServer
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 
@@ -36,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 RESTART_EXIT_CODE: Final = 75
 """EX_TEMPFAIL: not a success, so that whoever supervises us starts us again."""
+
+STUCK_AFTER_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,13 @@ class Service:
         self._health: Health | None = None
         self._published_at_s = 0.0
         self._started_at_s = time.monotonic()
+        self._looked_at_s = self._started_at_s
         self._look_at_s = self._started_at_s + timing.look_every_s
         self._state = StateFolder(None) if state is None else state
         self._machine = Machine()
+        folder = self._state.path
+        self._status = None if folder is None else StatusServer(folder / NAME, self.report)
+        self._status_fault = ""
         self._reported: Snapshot | None = None
         self._restart_requested = False
         box = RequestBox() if requests is None else requests
@@ -105,7 +113,7 @@ class Service:
             publish=bus.publish,
             order=self._detector.order,
             restart=self._request_restart,
-            folder=self._state.path,
+            folder=folder,
             hold_s=hold_s,
             now=_now(),
         )
@@ -124,6 +132,8 @@ class Service:
         finally:
             alive = self._stop()
             self._desk.close(_now())
+            if self._status is not None:
+                self._status.stop()
             self._state.close()
         failure = self._threads.failure
         if failure is not None:
@@ -143,6 +153,31 @@ class Service:
         """The latest judgement; None before the first. Any thread."""
         return self._health
 
+    def report(self) -> dict[str, Any]:
+        """How it is at this moment, for `cradlewatch status` and for metrics. Any thread."""
+        snapshot, health = (
+            self.snapshot(),
+            self._health or Health(state=State.DEGRADED, reasons=("Starting.",)),
+        )
+        stuck_s = snapshot.now_s - self._looked_at_s
+        reasons = list(health.reasons)
+        if stuck_s > STUCK_AFTER_S:
+            reasons.insert(0, f"Supervision has not come round for {stuck_s:.0f} s.")
+        return {
+            "device": self._device,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(snapshot.now_s - self._started_at_s, 1),
+            "state": State.FAULT.value if stuck_s > STUCK_AFTER_S else health.state.value,
+            "reasons": reasons,
+            "microphone_ok": health.microphone_ok,
+            "signal_ok": health.signal_ok,
+            "source": snapshot.source.description,
+            "counters": counters(snapshot, self._reported),
+            "sinks": {worker.name: worker.fault for worker in snapshot.workers},
+            **self._desk.latest,
+        }
+
     def snapshot(self) -> Snapshot:
         """All counters now. Any thread."""
         return Snapshot(
@@ -150,7 +185,7 @@ class Service:
             source=self._source.stats(),
             detector=self._detector.stats(),
             workers=tuple(worker.stats() for worker in self._workers),
-            state_faults=tuple(filter(None, (self._state.fault, *self._desk.faults))),
+            state_faults=tuple(filter(None, (self._state.fault, self._status_fault, *self._desk.faults))),
             cpu_temperature_c=self._machine.cpu_temperature_c(),
         )
 
@@ -161,6 +196,8 @@ class Service:
             worker.open()
             self._threads.start(f"sink-{worker.name}", worker.run)
         self._desk.open(_now())
+        if self._status is not None:
+            self._status_fault = self._status.start()
         self._source.start()
         self._listening = self._threads.start("detector", self._detector.run)
         # What exists now lives as long as the process: the collector need not look at it again.
@@ -186,7 +223,8 @@ class Service:
         self._desk.turn(_now(), listening=self._hears())
         if self._is_over() or time.monotonic() < self._look_at_s:
             return False
-        self._look_at_s = time.monotonic() + self._timing.look_every_s
+        self._looked_at_s = time.monotonic()
+        self._look_at_s = self._looked_at_s + self._timing.look_every_s
         self._look()
         return self._is_unheard()
 

@@ -20,6 +20,7 @@ from monitor.service.app import (
     detector_settings,
     mqtt_settings,
 )
+from monitor.service.requests import RequestBox
 from monitor.sinks.memory import ListSink
 
 NURSERY = Path(__file__).parents[2] / "monitor" / "demo" / "nursery.flac"
@@ -78,7 +79,7 @@ def test_a_service_chooses_the_form_of_its_model_itself():
 
 def test_without_a_broker_there_is_no_mqtt():
     assert mqtt_settings(Config()) is None
-    assert configured_sinks(Config()) == []
+    assert configured_sinks(Config(), None, RequestBox()) == []
 
 
 def test_the_broker_settings_carry_names_and_the_password(tmp_path):
@@ -98,7 +99,7 @@ def test_the_broker_settings_carry_names_and_the_password(tmp_path):
         "First floor",
     )
     assert settings.base_topic == "x"
-    assert [sink.name for sink in configured_sinks(config)] == ["mqtt", "jsonl"]
+    assert [sink.name for sink in configured_sinks(config, None, RequestBox())] == ["mqtt", "jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Ask the running service how it is.
+
+Exit code 0: all is well; 1: it listens, but something is lost or late, or listening is switched off; 2: it
+does not hear; 3: no service answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.cli.options import add_config_options, load
+from monitor.errors import MonitorError
+from monitor.service.state_folder import state_path
+from monitor.service.status_socket import NAME, ask
+
+SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
+CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
+NO_ANSWER: Final = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load(arguments).config
+    mine = state_path(config.service.state_dir, config.device.id, os.environ)
+    paths = [mine / NAME, SYSTEM_STATE / config.device.id / NAME]
+    try:
+        report = ask(next((path for path in paths if _is_there(path)), paths[0]))
+    except MonitorError as error:
+        print(f"cradlewatch: error: {error}", file=sys.stderr)
+        return NO_ANSWER
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for name, value in lines(report):
+            print(f"{name:12}  {value}")
+    code = CODES[report["state"]]
+    return max(code, 0 if report["controls"]["listening"] else 1)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # what stands there says itself that it is not for us
+
+
+def lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The facts that a person wants, with their names."""
+    controls, night, counters = report["controls"], report["night"], report["counters"]
+    yield "state", report["state"].upper()
+    for reason in report["reasons"]:
+        yield "", reason
+    if not controls["listening"]:
+        yield "", "Listening is switched off."
+    yield "device", f"{report['device']}, cradlewatch {report['version']}, process {report['pid']}"
+    yield "running for", _duration(report["uptime_s"])
+    yield "microphone", report["source"]
+    yield "heard", f"{_duration(counters['audio_s'])} of audio, {counters['audio_lost_s']:.1f} s lost"
+    for sink, fault in report["sinks"].items():
+        yield f"to {sink}", fault or "delivers"
+    yield "cry", _cry(report["alert"])
+    yield "tonight", f"{night['episodes']} episodes, {night['crying_s'] / 60:.1f} min of crying"
+    yield "settings", _settings(controls)
+
+
+def _cry(alert: dict[str, Any]) -> str:
+    if alert["state"] == "none":
+        return "none at the moment"
+    return f"since {alert['since']}, {alert['state']}"
+
+
+def _settings(controls: dict[str, Any]) -> str:
+    muted = f", muted until {controls['muted_until']}" if controls["muted_until"] else ""
+    return (
+        f"sensitivity {controls['sensitivity']}, hold {controls['hold_s']:g} s,"
+        f" quiet hours {controls['quiet_hours']}{muted}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

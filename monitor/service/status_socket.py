@@ -1,0 +1,102 @@
+"""How the monitor is, for whoever asks on this machine: one JSON object a connection, on a local socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from monitor.errors import MonitorError
+
+log = structlog.get_logger(__name__)
+
+NAME: Final = "status.sock"
+ANSWER_WITHIN_S: Final = 5.0
+
+
+class StatusServer:
+    """Answers from a thread of its own, so that it can also say that main is stuck."""
+
+    def __init__(self, path: Path, report: Callable[[], Mapping[str, Any]]) -> None:
+        self._path = path
+        self._report = report
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> str:
+        """Begin to answer; why that is not possible, or an empty text. Nothing else depends on it."""
+        try:
+            self._path.unlink(missing_ok=True)  # of a process that was killed: the folder is locked by us
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                with _private_mode():
+                    listening.bind(str(self._path))
+                listening.listen(4)
+            except OSError:
+                listening.close()
+                raise
+        except OSError as error:
+            return f"`cradlewatch status` will find nothing: {self._path} cannot be made: {error}."
+        self._socket = listening
+        self._thread = threading.Thread(target=self._serve, args=(listening,), name="status", daemon=True)
+        self._thread.start()
+        return ""
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Answer no more."""
+        if self._socket is None or self._thread is None:
+            return
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() would not
+        self._thread.join(timeout_s)
+        self._socket.close()
+        self._socket = self._thread = None
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(ANSWER_WITHIN_S)
+                with contextlib.suppress(OSError):  # whoever asked has gone: nothing is lost
+                    connection.sendall(json.dumps(dict(self._report()), allow_nan=False).encode())
+
+
+@contextlib.contextmanager
+def _private_mode() -> Iterator[None]:
+    # Cries and their times are nobody else's business. Main calls it before threads make files.
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def ask(path: Path) -> dict[str, Any]:
+    """The answer of the service behind ``path``. Raises MonitorError when there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_WITHIN_S)
+            connection.connect(str(path))
+            answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    except PermissionError as error:
+        raise MonitorError(
+            f"The service's status at {path} is not for you.", "Ask as its user, or with sudo."
+        ) from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise MonitorError(
+            f"No cradlewatch runs with {path.parent}.", "Start it, or name its --config."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise MonitorError(f"The service does not answer at {path}: {error}.", "Restart it.") from error
+    return answer

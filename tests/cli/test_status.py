@@ -1,0 +1,67 @@
+"""`cradlewatch status` against a service that runs in this process."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from monitor.capture.source import SourceState
+from monitor.cli import main
+from monitor.commands import Request
+from monitor.messages import ControlsMessage, HealthMessage
+from monitor.service.requests import RequestBox
+from monitor.service.state_folder import open_state_folder
+from monitor.sinks.memory import ListSink
+from tests.service.scripted import RUNNING, ScriptedSource, noise, service
+from tests.service.test_service import InThread
+
+
+@pytest.fixture
+def room(tmp_path):
+    sink, box, source = ListSink(), RequestBox(), ScriptedSource([noise(0)])
+    state = open_state_folder(tmp_path / "test")
+    subject = service(source, [sink], requests=box, state=state)
+    with InThread(subject):
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        yield sink, box, source
+
+
+def status(tmp_path, *more):
+    return main(["status", "--set", f"service.state_dir={tmp_path}", "--set", "device.id=test", *more])
+
+
+def test_a_person_reads_how_it_is(room, tmp_path, capsys):
+    assert status(tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("state         OK\n")
+    assert "to list       delivers" in shown
+    assert "cry           since" in shown
+    assert "sensitivity 50, hold 5 s, quiet hours off" in shown
+
+
+def test_a_program_reads_all_of_it(room, tmp_path, capsys):
+    assert status(tmp_path, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["state"], report["device"], report["alert"]["state"]) == ("ok", "test", "unacknowledged")
+    assert report["counters"]["list_delivered"] >= 1
+
+
+def test_a_lost_microphone_is_exit_code_2(room, tmp_path, capsys):
+    sink, _, source = room
+    source.now = replace(RUNNING, state=SourceState.LOST, fault="it was unplugged.")
+    assert sink.wait_for(lambda _: sink.of(HealthMessage)[-1].state == "fault", 10.0)
+    assert status(tmp_path) == 2
+    assert "The microphone delivers no audio: it was unplugged." in capsys.readouterr().out
+
+
+def test_a_monitor_that_is_switched_off_is_not_all_well(room, tmp_path, capsys):
+    sink, box, _ = room
+    box.put(Request("listening", b"OFF", "hub"))
+    assert sink.wait_for(lambda _: not sink.of(ControlsMessage)[-1].listening, 10.0)
+    assert status(tmp_path) == 1
+    assert "Listening is switched off." in capsys.readouterr().out
+
+
+def test_where_no_service_runs_it_says_so_with_an_exit_code_of_its_own(tmp_path, capsys):
+    assert status(tmp_path) == 3
+    assert "No cradlewatch runs" in capsys.readouterr().err

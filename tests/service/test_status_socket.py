@@ -1,0 +1,51 @@
+import json
+import socket
+import stat
+
+import pytest
+
+from monitor.errors import MonitorError
+from monitor.service.status_socket import StatusServer, ask
+
+
+def test_each_connection_gets_one_fresh_answer(tmp_path):
+    numbers = iter(range(10))
+    server = StatusServer(tmp_path / "status.sock", lambda: {"number": next(numbers)})
+    assert server.start() == ""
+    assert [ask(tmp_path / "status.sock") for _ in range(2)] == [{"number": 0}, {"number": 1}]
+    assert stat.S_IMODE((tmp_path / "status.sock").stat().st_mode) == 0o600
+    server.stop()
+    assert not (tmp_path / "status.sock").exists()
+
+
+def test_the_socket_of_a_killed_service_is_replaced(tmp_path):
+    path = tmp_path / "status.sock"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    with pytest.raises(MonitorError, match="No cradlewatch runs"):
+        ask(path)
+    server = StatusServer(path, lambda: {"ok": True})
+    server.start()
+    assert ask(path) == {"ok": True}
+    server.stop()
+
+
+def test_whoever_hangs_up_disturbs_nobody(tmp_path):
+    server = StatusServer(tmp_path / "s", lambda: {"much": "x" * 1_000_000})
+    server.start()
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as rude:
+            rude.connect(str(tmp_path / "s"))
+    assert len(json.dumps(ask(tmp_path / "s"))) > 1_000_000
+    server.stop()
+
+
+def test_a_path_that_cannot_be_a_socket_is_said_and_stops_nothing(tmp_path):
+    long = tmp_path / ("x" * 100) / "s"
+    long.parent.mkdir()
+    assert "cannot be made" in StatusServer(long, dict).start()
+
+
+def test_no_service_is_one_sentence(tmp_path):
+    with pytest.raises(MonitorError, match="No cradlewatch runs"):
+        ask(tmp_path / "nothing.sock")
