@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "run": ("monitor.cli.run", "listen until stopped: microphone in, messages out"),
     "scan": ("monitor.cli.scan", "find the crying in recordings"),
     "check": ("monitor.cli.check", "test microphone, models and broker"),
+    "alert": ("monitor.cli.alert", "try whether alerts reach the phones"),
     "devices": ("monitor.cli.devices", "list the input devices"),
     "status": ("monitor.cli.status", "ask the running service how it is"),
     "config": ("monitor.cli.config", "show the configuration and where each value comes from"),

@@ -10,7 +10,9 @@ from monitor.config.schema import (
     LogConfig,
     MicrophoneConfig,
     MqttConfig,
+    PushConfig,
     ServiceConfig,
+    SounderConfig,
     SourceConfig,
 )
 
@@ -26,7 +28,9 @@ __all__ = [
     "LogConfig",
     "MicrophoneConfig",
     "MqttConfig",
+    "PushConfig",
     "ServiceConfig",
+    "SounderConfig",
     "SourceConfig",
     "fields",
     "load_config",

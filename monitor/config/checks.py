@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.config.schema import Config, DetectConfig, MicrophoneConfig, MqttConfig, SourceConfig
+from monitor.config.schema import Config, DetectConfig, MicrophoneConfig, MqttConfig, PushConfig, SourceConfig
 
 
 def contradictions(config: Config) -> Iterator[str]:
@@ -13,6 +13,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _microphone(config.microphone)
     yield from _detect(config.detect)
     yield from _mqtt(config.mqtt)
+    yield from _push(config.push)
 
 
 def _source(source: SourceConfig) -> Iterator[str]:
@@ -58,3 +59,17 @@ def _mqtt(mqtt: MqttConfig) -> Iterator[str]:
                 yield f"mqtt.{name} has no effect without encryption: set mqtt.tls = true or leave it out."
     if mqtt.password is not None and mqtt.username is None:
         yield "A password for the broker is set without mqtt.username: set the user name as well."
+
+
+def _push(push: PushConfig) -> Iterator[str]:
+    if (push.callback_listen is None) != (push.callback_url is None):
+        yield (
+            "push.callback_listen and push.callback_url belong together: "
+            "set where acknowledgements are heard and how a phone gets there, or neither."
+        )
+    if push.callback_listen is not None and int(push.callback_listen.rpartition(":")[2]) > 65535:
+        yield f'push.callback_listen = "{push.callback_listen}" has no port of 0 to 65535: choose another.'
+    if push.channels_file is None:
+        for name, value in {"daily_test": push.daily_test, "callback_listen": push.callback_listen}.items():
+            if value is not None:
+                yield f"push.{name} has no effect without channels: set push.channels_file or leave it out."

@@ -89,6 +89,7 @@ def load_config(
     ]
     values, origins = _checked(given, problems)
     _read_password(values, origins, path, environ, problems)
+    _find_channels(values, path, environ)
     if problems:
         raise ConfigError("\n".join(problems))
     config = Config.model_validate(_nested(values))
@@ -231,7 +232,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return tree
 
 
-# --- the password ---------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------------------
 
 
 def _read_password(
@@ -263,8 +264,15 @@ def _read_password(
     origins["mqtt.password"] = f"file {file}"
 
 
+def _find_channels(values: dict[str, Any], path: Path | None, environ: Mapping[str, str]) -> None:
+    """Say where ``push.channels_file`` really is; what it holds is read where it is needed."""
+    named: Path | None = values.get("push.channels_file")
+    if named is not None:
+        values["push.channels_file"] = _locate(named, path, environ)
+
+
 def _locate(named: Path, path: Path | None, environ: Mapping[str, str]) -> Path:
-    """Find a password file: systemd's credentials first, then beside the configuration file."""
+    """Find a file with secrets: systemd's credentials first, then beside the configuration file."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     if credentials and not named.is_absolute():
         credential = Path(credentials) / named

@@ -36,6 +36,21 @@ Topic = Annotated[
     StringConstraints(pattern=r"^[^/#+\x00]([^#+\x00]{0,126}[^/#+\x00])?$"),
     Rule("of 1 to 128 characters without # and +, that neither begins nor ends with /"),
 ]
+ClockTime = Annotated[
+    str,
+    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+    Rule('that is a time of day such as "09:30"'),
+]
+Listen = Annotated[
+    str,
+    StringConstraints(pattern=r"^([A-Za-z0-9_.-]{0,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$"),
+    Rule('that is an address and a port, "0.0.0.0:8099"'),
+]
+WebAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^\s/,;?#]{1,255}(/[^\s,;?#]{0,200})?$"),
+    Rule('that is an address such as "http://pi.local:8099"'),
+]
 
 
 def _key(default: Any, description: str, *, unit: str = "", example: Any = None, **bounds: Any) -> Any:
@@ -254,6 +269,63 @@ class JsonlConfig(Section):
     )
 
 
+class PushConfig(Section):
+    """Alerts straight to phones, without a hub; needs `pip install 'cradlewatch[push]'`."""
+
+    channels_file: Path | None = _key(
+        None,
+        "File that names the channels, with their secrets; a bare name is looked up among the systemd "
+        "credentials first. Each has a [[channel]] with name, url (as Apprise writes it) and, if wanted, "
+        "step and urgent_only. Not set: no direct push.",
+        example="push-channels.toml",
+    )
+    after_s: float = _key(
+        0.0, "Crying within one episode after which somebody is told.", unit="s", ge=0, le=600
+    )
+    next_step_after_s: float = _key(
+        120.0,
+        "Time without an acknowledgement after which the channels of the next step are told as well.",
+        unit="s",
+        ge=10,
+        le=3600,
+    )
+    repeat_every_s: float = _key(
+        60.0,
+        "Time between repetitions until somebody acknowledges or the crying ends.",
+        unit="s",
+        ge=15,
+        le=3600,
+    )
+    fault_after_s: float = _key(
+        30.0, "Time after which a lost microphone or hub is told.", unit="s", ge=5, le=3600
+    )
+    daily_test: ClockTime | None = _key(
+        None, "Local time of a daily test alert; a day without one says that alerts fail.", example="12:00"
+    )
+    callback_listen: Listen | None = _key(
+        None,
+        "Where acknowledgements from phones are heard; not set: nowhere. An empty host is every address.",
+        example="0.0.0.0:8099",
+    )
+    callback_url: WebAddress | None = _key(
+        None, "How a phone reaches that place.", example="http://cradlewatch.local:8099"
+    )
+
+
+class SounderConfig(Section):
+    """A speaker at the monitor that sounds when an alert reaches neither hub nor phone."""
+
+    enabled: bool = _key(False, "Sound when nobody can be told otherwise.")
+    device: Text | None = _key(
+        None, "Name, part of a name or index of the output; not set: the default one.", example="USB Audio"
+    )
+    after_s: float = _key(
+        30.0, "Time in which hub or phone have to be reached before it sounds.", unit="s", ge=5, le=600
+    )
+    volume: float = _key(0.8, "Peak of the tone; 1 is as loud as the output allows.", gt=0, le=1)
+    tone_hz: float = _key(880.0, "Pitch of the tone.", unit="Hz", ge=200, le=4000)
+
+
 class LogConfig(Section):
     """What is written to the journal or the terminal (always on stderr)."""
 
@@ -306,5 +378,7 @@ class Config(BaseModel):
     events: EventsConfig = EventsConfig()
     mqtt: MqttConfig = MqttConfig()
     jsonl: JsonlConfig = JsonlConfig()
+    push: PushConfig = PushConfig()
+    sounder: SounderConfig = SounderConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _LOGGER: Final = "apprise"
+_TALKERS: Final = ("urllib3", "requests")
+"""What Apprise speaks HTTP with; it logs paths, and a path of Telegram's holds the token."""
 
 _NTFY: Final = {Urgency.QUIET: "low", Urgency.NORMAL: "default", Urgency.HIGH: "high", Urgency.URGENT: "max"}
 """2, 3, 4 and 5 of https://docs.ntfy.sh/publish/#message-priority by the names that ntfy has for them."""
@@ -133,6 +135,11 @@ class Channel:
         )
 
 
+def require_apprise() -> None:
+    """Raise ConfigError, with the remedy, where Apprise is not installed."""
+    _library()
+
+
 def _with_urgency(
     parts: dict[str, Any], notification: Notification, left_s: float, acknowledge_url: str
 ) -> bool:
@@ -189,6 +196,12 @@ def _type(apprise: ModuleType, urgency: Urgency) -> Any:
 
 def _library() -> ModuleType:
     """Apprise, whose log is ours to read and nobody else's: it holds tokens. Raises ConfigError."""
+    for name in (_LOGGER, *_TALKERS):
+        logger = logging.getLogger(name)
+        if logger.propagate:
+            logger.propagate = False
+            logger.addHandler(logging.NullHandler())
+    logging.getLogger(_LOGGER).setLevel(logging.DEBUG)
     try:
         import apprise  # noqa: PLC0415 - an extra, and 100 modules
     except ImportError as error:
@@ -196,11 +209,6 @@ def _library() -> ModuleType:
             f"push.channels_file is set, but Apprise is not installed ({error}).",
             "Install it: pip install 'cradlewatch[push]'",
         ) from error
-    logger = logging.getLogger(_LOGGER)
-    if logger.propagate:
-        logger.propagate = False
-        logger.setLevel(logging.DEBUG)
-        logger.addHandler(logging.NullHandler())
     return apprise
 
 

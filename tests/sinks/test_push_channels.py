@@ -1,0 +1,234 @@
+import importlib
+import logging
+import sys
+
+import pytest
+
+from monitor.errors import ConfigError
+from monitor.sinks.push_channels import Channel
+from monitor.sinks.push_notes import Notification, Urgency
+from monitor.sinks.push_settings import ChannelSettings
+from tests.sinks.receivers import HttpReceiver, MailReceiver, free_port
+
+LINK = "http://pi.local:8099/acknowledge/token"
+ALL = list(Urgency)
+
+
+@pytest.fixture
+def http():
+    with HttpReceiver() as receiver:
+        yield receiver
+
+
+def note(urgency=Urgency.HIGH, *, title="Nursery: crying", text="Crying since 03:04, 20 s so far."):
+    return Notification(
+        "cry-e1.1", "cry-e1", title, text, urgency, ("Mum",), lasts_s=300.0, step=2, episode_id="e1"
+    )
+
+
+def channel(url, name="Mum"):
+    return Channel(ChannelSettings(name, url))
+
+
+def send(url, *args, link=LINK, left_s=120.0, **keys):
+    return channel(url).send(note(*args, **keys), left_s=left_s, acknowledge_url=link)
+
+
+# --- urgency on the wire ------------------------------------------------------------------------------
+
+
+def test_ntfy_gets_each_priority_a_button_and_no_picture_from_the_internet(http):
+    for urgency in ALL:
+        assert send(f"ntfy://{http.address}/topic?priority=min", urgency).ok
+    # 2, 3, 4 and 5: ntfy knows them by name, and the one without a header is its default, 3.
+    assert [r.headers.get("x-priority") for r in http.received] == ["low", None, "high", "max"]
+    urgent = http.received[-1]
+    assert urgent.path == "/"
+    assert urgent.json == {
+        "topic": "topic",
+        "title": "Nursery: crying",
+        "message": "Crying since 03:04, 20 s so far.",
+    }
+    assert urgent.headers["x-actions"] == f"http, Acknowledge, {LINK}, method=POST, clear=true"
+    assert urgent.headers["x-tags"] == "rotating_light"
+    assert "x-icon" not in urgent.headers
+
+
+def test_ntfy_logs_in_with_a_token_or_a_password(http):
+    assert send(f"ntfy://tk_abcdefg@{http.address}/topic").ok
+    assert send(f"ntfy://mum:secret@{http.address}/topic").ok
+    assert [r.headers["authorization"].split()[0] for r in http.received] == ["Bearer", "Basic"]
+
+
+def test_pushover_gets_each_priority_and_an_emergency_ends_with_the_news(http, monkeypatch):
+    plugin = importlib.import_module("apprise.plugins.pushover").NotifyPushover
+    monkeypatch.setattr(plugin, "notify_url", f"http://{http.address}/1/messages.json")
+    for urgency in ALL:
+        assert send("pover://user0key0@token0abc", urgency, left_s=95.4).ok
+    forms = [r.form for r in http.received]
+    assert [form["priority"] for form in forms] == ["-1", "0", "1", "2"]
+    assert (forms[3]["retry"], forms[3]["expire"]) == ("30", "95")
+    assert "retry" not in forms[2]
+    assert (forms[3]["url"], forms[3]["url_title"]) == (LINK, "Acknowledge")
+    assert (forms[3]["title"], forms[3]["message"]) == ("Nursery: crying", "Crying since 03:04, 20 s so far.")
+
+
+@pytest.mark.parametrize(("left_s", "expire"), [(3.0, "30"), (90_000.0, "10800")])
+def test_pushover_takes_only_some_times(http, monkeypatch, left_s, expire):
+    plugin = importlib.import_module("apprise.plugins.pushover").NotifyPushover
+    monkeypatch.setattr(plugin, "notify_url", f"http://{http.address}/1/messages.json")
+    assert send("pover://user0key0@token0abc", Urgency.URGENT, left_s=left_s).ok
+    assert http.received[0].form["expire"] == expire
+
+
+def test_telegram_is_silent_for_quiet_notes_only_and_shows_the_link(http, monkeypatch):
+    plugin = importlib.import_module("apprise.plugins.telegram").NotifyTelegram
+    monkeypatch.setattr(plugin, "notify_url", f"http://{http.address}/bot")
+    for urgency in ALL:
+        assert send("tgram://123456789:abcdefg_hijklmnop/12315544", urgency, text="5 < 6 & more").ok
+    assert all(r.path.endswith("/sendMessage") for r in http.received)
+    assert [r.json["disable_notification"] for r in http.received] == [True, False, False, False]
+    assert LINK in http.received[0].json["text"]
+    assert "5 &lt; 6 &amp; more" in http.received[0].json["text"], "as HTML, which that service reads"
+
+
+def test_gotify_gets_each_priority(http):
+    for urgency in ALL:
+        assert send(f"gotify://{http.address}/tokentoken", urgency).ok
+    assert [r.json["priority"] for r in http.received] == [3, 5, 8, 10]
+    assert LINK in http.received[0].json["message"]
+
+
+def test_a_webhook_gets_urgency_and_link_as_fields(http):
+    for urgency in ALL:
+        assert send(f"json://{http.address}/hook?:room=nursery", urgency).ok
+    assert [r.json["urgency"] for r in http.received] == ["quiet", "normal", "high", "urgent"]
+    assert [r.json["priority"] for r in http.received] == ["2", "3", "4", "5"]
+    assert [r.json["type"] for r in http.received] == ["info", "info", "warning", "failure"]
+    got = http.received[3]
+    assert got.path == "/hook"
+    wanted = {
+        "title": "Nursery: crying",
+        "message": "Crying since 03:04, 20 s so far.",
+        "key": "cry-e1.1",
+        "tag": "cry-e1",
+        "step": "2",
+        "episode_id": "e1",
+        "acknowledge_url": LINK,
+        "room": "nursery",
+    }
+    assert got.json.items() >= wanted.items()
+
+
+def test_a_form_webhook_gets_them_as_well(http):
+    assert send(f"form://{http.address}/hook", Urgency.URGENT).ok
+    assert http.received[0].form["urgency"] == "urgent"
+    assert http.received[0].form["acknowledge_url"] == LINK
+
+
+def test_mail_carries_its_importance_in_the_headers():
+    with MailReceiver() as mail:
+        for urgency in ALL:
+            assert send(f"mailto://{mail.address}/?from=pi@home.example&to=mum@home.example", urgency).ok
+        assert [m["X-Priority"] for m in mail.mails] == ["5", "3", "2", "1"]
+        assert [m["Importance"] for m in mail.mails] == ["low", "normal", "high", "high"]
+        assert mail.mails[3]["Subject"] == "Nursery: crying"
+        assert LINK in mail.mails[3].get_payload(decode=True).decode()
+
+
+def test_without_a_link_no_channel_offers_one(http):
+    assert send(f"ntfy://{http.address}/topic", link="").ok
+    assert send(f"gotify://{http.address}/tokentoken", link="").ok
+    assert "x-actions" not in http.received[0].headers
+    assert "cknowledge" not in http.received[1].json["message"]
+
+
+def test_a_title_of_any_language_arrives(http):
+    assert send(f"ntfy://{http.address}/topic", title="Kinderzimmer: schreit, 寝室", text="Größe ✓").ok
+    assert http.received[0].json["title"] == "Kinderzimmer: schreit, 寝室"
+
+
+# --- why it failed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "remedy"),
+    [
+        (401, "401", "user, password or token"),
+        (404, "404", "topic"),
+        (429, "429", "limits"),
+        (500, "500", "service itself"),
+    ],
+)
+def test_a_refusal_is_told_with_its_status_and_a_remedy(http, status, reason, remedy):
+    http.answers.append(status)
+    attempt = send(f"ntfy://tk_verysecret@{http.address}/secrettopic")
+    assert not attempt.ok
+    assert reason in attempt.reason
+    assert remedy in attempt.remedy
+    assert "secret" not in attempt.reason
+
+
+def test_a_refused_connection_and_an_unknown_host_are_told_as_such():
+    for url in (f"ntfy://127.0.0.1:{free_port()}/topic", f"json://u:p@127.0.0.1:{free_port()}/x"):
+        assert send(url).reason == "The connection was refused."
+    attempt = send(f"mailto://127.0.0.1:{free_port()}/?from=a@b.example&to=c@d.example")
+    assert attempt.reason == "The connection was refused."
+    assert send("json://no-such-host.invalid/x").reason == "The host name is not known."
+
+
+def test_a_service_that_does_not_answer_is_given_up_in_time(http):
+    http.hold.clear()
+    attempt = send(f"json://{http.address}/x?rto=0.2")
+    assert attempt.reason == "It did not answer in time."
+    assert attempt.elapsed_s < 5
+
+
+def test_a_mail_server_that_refuses_is_no_delivery():
+    with MailReceiver() as mail:
+        mail.refuse = True
+        attempt = send(f"mailto://{mail.address}/?from=a@b.example&to=mum@home.example")
+        assert not attempt.ok
+        assert "not today" in attempt.reason
+        assert "mum@home" not in attempt.reason
+
+
+def test_nothing_that_apprise_says_reaches_our_log(http):
+    said = []
+
+    class Journal(logging.Handler):
+        def emit(self, record):
+            said.append(record.getMessage())
+
+    root, journal = logging.getLogger(), Journal()
+    root.setLevel(logging.DEBUG)
+    root.addHandler(journal)
+    http.answers += [500, 200]
+    for _ in range(2):
+        send(f"json://user0:hunter22@{http.address}/secretpath?+X-Key=topsecret")
+    assert len(http.received) == 2
+    assert not [line for line in said if "secret" in line or "hunter22" in line]
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense://abcdef/ghijkl", "pover://onlyonekey", "tgram://nobot/123", "a://"]
+)
+def test_a_url_that_can_never_work_is_refused_without_being_shown(url):
+    with pytest.raises(ConfigError) as caught:
+        channel(url, "Dad").check()
+    message = str(caught.value)
+    assert "'Dad'" in message
+    assert "push.channels_file" in message
+    for secret in ("abcdef", "ghijkl", "onlyonekey", "nobot"):
+        assert secret not in message
+
+
+def test_a_url_that_works_is_accepted():
+    channel("ntfys://ntfy.example/topic").check()
+
+
+def test_without_apprise_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(ConfigError, match="Apprise is not installed") as caught:
+        channel("ntfys://ntfy.example/topic").check()
+    assert caught.value.remedy == "Install it: pip install 'cradlewatch[push]'"
