@@ -42,12 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments, _source_flags(arguments))
     configure_logging(loaded.config.log.level, loaded.config.log.format)
     log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))
-    if loaded.config.mqtt.host is None and loaded.config.jsonl.path is None:
+    config = loaded.config
+    if (config.mqtt.host, config.push.channels_file, config.jsonl.path) == (None, None, None):
         raise ConfigError(
-            "Nobody would hear of a cry: neither mqtt.host nor jsonl.path is set.",
+            "Nobody would hear of a cry: none of mqtt.host, push.channels_file and jsonl.path is set.",
             "Name the broker (--mqtt-host HOST), or a file for the messages (--jsonl FILE, - for stdout).",
         )
-    config = loaded.config
     state = open_state_folder(state_path(config.service.state_dir, config.device.id, os.environ))
     service = build_service(config, state=state)
     with stop_on_signals(service.request_stop):

@@ -366,6 +366,16 @@ class ServiceConfig(Section):
     )
 
 
+class MetricsConfig(Section):
+    """Figures for Prometheus; needs `pip install 'cradlewatch[metrics]'`."""
+
+    listen: Listen | None = _key(
+        None,
+        "Where /metrics is served, to anybody who can reach it; not set: nowhere.",
+        example="127.0.0.1:9464",
+    )
+
+
 class Config(BaseModel):
     """The whole configuration."""
 
@@ -382,3 +392,4 @@ class Config(BaseModel):
     sounder: SounderConfig = SounderConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
+    metrics: MetricsConfig = MetricsConfig()

@@ -23,6 +23,7 @@ from monitor.events.clock import StreamClock
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Limits
 from monitor.service.machine import Machine
+from monitor.service.push import push_settings
 from monitor.service.requests import RequestBox
 from monitor.service.service import Service, Timing
 from monitor.service.state_folder import StateFolder
@@ -32,6 +33,7 @@ from monitor.sinks.base import Sink
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.mqtt import MqttSink
 from monitor.sinks.mqtt_settings import MqttSettings
+from monitor.sinks.push import PushSink
 from monitor.types import DetectorOutput
 
 _STDOUT: Final = Path("-")
@@ -55,11 +57,9 @@ def build_service(
     pipeline = load_pipeline(detector_settings(config.detect), config.detect.artifacts)
     source = audio_source(config) if source is None else source
     requests = RequestBox()
+    sinks = [*configured_sinks(config, state, requests), *extra_sinks]
     bus = MessageBus()
-    workers = [
-        SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length))
-        for sink in (*configured_sinks(config, state, requests), *extra_sinks)
-    ]
+    workers = [SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length)) for sink in sinks]
     clock = StreamClock()
     assembler = MessageAssembler(
         config.device.id,
@@ -87,6 +87,8 @@ def build_service(
         watchdog=Watchdog(),
         state=state,
         requests=requests,
+        delivery=next((sink.delivery for sink in sinks if isinstance(sink, PushSink)), None),
+        metrics_listen=config.metrics.listen,
         hold_s=pipeline.hang_over_s,
     )
 
@@ -145,9 +147,15 @@ def configured_sinks(config: Config, state: StateFolder | None, inbox: Inbox) ->
     """The sinks that the configuration switches on. They put what parents ask for into ``inbox``."""
     sinks: list[Sink] = []
     folder = None if state is None else state.path
+    hub_reached: Callable[[], bool] | None = None
     mqtt = mqtt_settings(config)
     if mqtt is not None:
-        sinks.append(MqttSink(replace(mqtt, state_dir=folder), inbox=inbox))
+        hub = MqttSink(replace(mqtt, state_dir=folder), inbox=inbox)
+        hub_reached = hub.reached
+        sinks.append(hub)
+    push = push_settings(config, folder)
+    if push is not None:
+        sinks.append(PushSink(push, inbox=inbox, hub_reached=hub_reached))
     if config.jsonl.path is not None:
         sinks.append(JsonLinesSink(None if config.jsonl.path == _STDOUT else config.jsonl.path))
     return sinks

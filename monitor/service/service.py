@@ -10,8 +10,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,17 +21,19 @@ from monitor import __version__
 from monitor.capture.source import AudioSource
 from monitor.errors import MonitorError
 from monitor.events.bus import MessageBus
-from monitor.messages import EpisodeMessage, HealthMessage
+from monitor.messages import DeliveryMessage, EpisodeMessage, HealthMessage
 from monitor.service.desk import Desk, Moment
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Health, HealthTracker, Limits, Snapshot, State, counters, is_alive
 from monitor.service.lifecycle import Deadline, Threads, join_all
 from monitor.service.machine import Machine
+from monitor.service.metrics import MetricsServer
 from monitor.service.requests import RequestBox
 from monitor.service.state_folder import StateFolder
 from monitor.service.status_socket import NAME, StatusServer
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
+from monitor.sinks.push_delivery import DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
@@ -72,13 +74,16 @@ class Service:
         watchdog: Watchdog,
         state: StateFolder | None = None,
         requests: RequestBox | None = None,
+        delivery: Callable[[], DeliveryStatus] | None = None,
+        metrics_listen: str | None = None,
         hold_s: float = 5.0,
     ) -> None:
         """Wire the parts.
 
         ``detector`` makes the detector's thread, given what it calls at the end of the stream. Without
         ``state`` nothing outlives a restart. ``requests`` is where sinks put what parents ask for.
-        ``hold_s`` is the detector's own hang-over.
+        ``delivery`` says how direct push fares, ``metrics_listen`` is where Prometheus may ask, ``hold_s`` is
+        the detector's own hang-over.
         """
         self._device = device
         self._source = source
@@ -101,7 +106,11 @@ class Service:
         self._machine = Machine()
         folder = self._state.path
         self._status = None if folder is None else StatusServer(folder / NAME, self.report)
-        self._status_fault = ""
+        self._metrics = None if metrics_listen is None else MetricsServer(metrics_listen, self.report)
+        self._server_faults: tuple[str, ...] = ()
+        self._delivery = delivery
+        self._told_delivery: DeliveryStatus | None = None
+        self._shown_delivery: dict[str, Any] = {}
         self._reported: Snapshot | None = None
         self._restart_requested = False
         box = RequestBox() if requests is None else requests
@@ -132,8 +141,8 @@ class Service:
         finally:
             alive = self._stop()
             self._desk.close(_now())
-            if self._status is not None:
-                self._status.stop()
+            for server in self._servers():
+                server.stop()
             self._state.close()
         failure = self._threads.failure
         if failure is not None:
@@ -175,6 +184,7 @@ class Service:
             "source": snapshot.source.description,
             "counters": counters(snapshot, self._reported),
             "sinks": {worker.name: worker.fault for worker in snapshot.workers},
+            **self._shown_delivery,
             **self._desk.latest,
         }
 
@@ -185,7 +195,7 @@ class Service:
             source=self._source.stats(),
             detector=self._detector.stats(),
             workers=tuple(worker.stats() for worker in self._workers),
-            state_faults=tuple(filter(None, (self._state.fault, self._status_fault, *self._desk.faults))),
+            state_faults=tuple(filter(None, (self._state.fault, *self._server_faults, *self._desk.faults))),
             cpu_temperature_c=self._machine.cpu_temperature_c(),
         )
 
@@ -196,8 +206,7 @@ class Service:
             worker.open()
             self._threads.start(f"sink-{worker.name}", worker.run)
         self._desk.open(_now())
-        if self._status is not None:
-            self._status_fault = self._status.start()
+        self._server_faults = tuple(server.start() for server in self._servers())
         self._source.start()
         self._listening = self._threads.start("detector", self._detector.run)
         # What exists now lives as long as the process: the collector need not look at it again.
@@ -211,6 +220,13 @@ class Service:
             sinks=" ".join(worker.name for worker in self._workers),
             start_s=round(time.monotonic() - self._started_at_s, 2),
         )
+
+    def _servers(self) -> Iterator[StatusServer | MetricsServer]:
+        """Those who tell on request how it is."""
+        if self._status is not None:
+            yield self._status
+        if self._metrics is not None:
+            yield self._metrics
 
     # --- supervision --------------------------------------------------------------------------------
 
@@ -248,6 +264,7 @@ class Service:
             self._bus.publish(self._message(health, snapshot))
             self._reported = snapshot
         self._health = health
+        self._tell_delivery()
         if is_alive(snapshot, self._limits):
             self._watchdog.alive()
 
@@ -264,6 +281,16 @@ class Service:
         write = {State.OK: log.info, State.DEGRADED: log.warning, State.FAULT: log.error}[health.state]
         write("health.changed", state=health.state.value, reasons="; ".join(health.reasons))
         self._watchdog.status("; ".join(health.reasons) or "Listening")
+
+    def _tell_delivery(self) -> None:
+        status = None if self._delivery is None else self._delivery()
+        if status is None or status == self._told_delivery:
+            return
+        self._told_delivery = status
+        header = {"event_id": str(uuid.uuid4()), "device": self._device, "time": datetime.now(UTC)}
+        message = DeliveryMessage.model_validate(header | asdict(status))
+        self._shown_delivery = {"delivery": message.model_dump(mode="json")}
+        self._bus.publish(message)
 
     def _message(self, health: Health, snapshot: Snapshot) -> HealthMessage:
         return HealthMessage(

@@ -73,6 +73,7 @@ PLACES = {
         "monitor.service.kept",
         "monitor.sinks.episode_ledger",
     ],
+    "prometheus_client": ["monitor.service.metrics"],
     "annotated_types": ["monitor.config"],
     "structlog": ["monitor"],
     "numpy": ["monitor"],

@@ -71,7 +71,7 @@ def test_pcm_on_stdin_is_heard_to_its_end(crying):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Nobody would hear of a cry: neither mqtt.host nor jsonl.path is set."),
+        ((), "Nobody would hear of a cry: none of mqtt.host, push.channels_file and jsonl.path is set."),
         (("--jsonl", "-", "--device", "No Such Device"), "No input device 'No Such Device' was found."),
         (("--jsonl", "-", "--file", "absent.wav"), "absent.wav cannot be read: No such file or directory."),
         (("--jsonl", "-", "--set", "detect.artifacts=absent"), "cannot be read"),
@@ -101,4 +101,4 @@ def test_a_broker_that_froze_does_not_hold_up_the_stop(tmp_path, crying):
             program.signal(signal.SIGTERM)
             assert program.ended() == 0
         broker.thaw()
-    assert any("mqtt.undelivered_at_stop" in line for line in program.err)
+    assert any("mqtt.kept_for_next_start" in line for line in program.err)

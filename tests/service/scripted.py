@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -161,6 +162,7 @@ def service(
     limits: Limits | None = None,
     requests: RequestBox | None = None,
     state: StateFolder | None = None,
+    **more: Any,
 ) -> Service:
     """A service of real parts around a scripted source and detector."""
     bus = MessageBus()
@@ -181,4 +183,5 @@ def service(
         watchdog=Watchdog(environ or {}),
         requests=requests,
         state=state,
+        **more,
     )
