@@ -1,4 +1,4 @@
-"""Automations from our blueprints, as a parent makes them: the monitor is ``nursery``, the phone a receiver."""
+"""Automations from our blueprints, as a parent makes them; the monitor is ``nursery``."""
 
 from __future__ import annotations
 
