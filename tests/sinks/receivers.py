@@ -88,10 +88,15 @@ class HttpReceiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. Harmless the second time."""
         self.hold.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
 
     def wait_for(self, n: int, timeout_s: float = 20.0) -> list[Received]:
         with self.arrived:
