@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint unit hub-if-possible install-train train figures wheel clean
+.PHONY: help install demo test test-hub lint unit hub-if-possible install-train train figures wheel clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
 	@echo "make test           the whole test suite, set-up included"
+	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
 	@echo "make wheel          build dist/cradlewatch-*.whl, models inside"
 	@echo "make install-train  add what training and measuring need (torch)"
@@ -50,6 +51,13 @@ unit: $(VENV)/.dev hub-if-possible
 $(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py
 	tests/hub/setup.sh $(VENV)/hub
 	touch $@
+
+# The slow stage: service, broker and hub together, everything killed once; then the pictures of the documentation.
+# PICTURES=deploy/homeassistant/images renews those in the repository.
+PICTURES ?= $(RUNS)/hub
+test-hub: $(VENV)/.dev $(VENV)/.hub
+	deploy/system-packages.sh hub
+	CRADLEWATCH_PICTURES=$(PICTURES) $(BIN)/pytest -m hub tests/hub $(PYTEST_FLAGS)
 
 hub-if-possible: $(VENV)/.dev
 	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub; fi

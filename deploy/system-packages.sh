@@ -1,13 +1,15 @@
 #!/bin/sh
-# Install the Debian packages that are missing. Usage: system-packages.sh run|test
+# Install the Debian packages that are missing. Usage: system-packages.sh run|test|hub
 #   run   what the service needs: PortAudio, and Python's venv module
 #   test  what the suite needs besides: a broker and a sound daemon as the virtual microphone
+#   hub   what the stage with the real Home Assistant needs besides: a browser for its pages
 set -eu
 
 case "${1:-}" in
     run) wanted="libportaudio2" ;;
     test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils" ;;
-    *) echo "usage: $0 run|test" >&2; exit 2 ;;
+    hub) wanted="chromium fonts-dejavu-core" ;;
+    *) echo "usage: $0 run|test|hub" >&2; exit 2 ;;
 esac
 if [ "$1" = run ] && ! "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null; then
     wanted="$wanted python3-venv"

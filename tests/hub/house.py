@@ -75,8 +75,16 @@ class Baby:
 class House:
     """``with House(folder, automations) as house``: all of it runs and the monitor hears the room."""
 
-    def __init__(self, folder: Path, automations: list[dict[str, Any]], **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        automations: list[dict[str, Any]],
+        *,
+        background: np.ndarray | None = None,
+        **settings: str,
+    ) -> None:
         self._folder = folder
+        self._background = recording(*CALM_S) if background is None else background
         self._automations = automations
         self._settings = {
             "device.id": "nursery",
@@ -97,7 +105,7 @@ class House:
             self.phone = stack.enter_context(Phone())
             self.broker = stack.enter_context(Mosquitto(self._folder / "broker", persistence=True))
             self.microphone = stack.enter_context(
-                VirtualMicrophone(self._folder, "pipe", background=recording(*CALM_S))
+                VirtualMicrophone(self._folder, "pipe", background=self._background)
             )
             self.baby = Baby(self.microphone)
             stack.callback(self.baby.calm_down)
