@@ -111,16 +111,27 @@ def summary(payload: bytes) -> tuple[str, bool]:
 
 
 def _words(content: dict[str, Any]) -> str:
-    if content.get("kind") == "episode":
-        return _episode_words(content)
-    if content.get("kind") == "health":
-        return ", ".join([content["state"], *content["reasons"]])
-    if "cmps" in content:
-        return f"announces {len(content['cmps'])} entities"
-    if "probability" in content:
-        # Beside its base rate, without which the hint would promise too much.
-        return f"{content['cause']} ({content['probability']:.2f}, base rate {content['base_rate']:.2f})"
-    return ", ".join(f"{key} {value}" for key, value in content.items())
+    match content:
+        case {"kind": "episode"}:
+            words = _episode_words(content)
+        case {"kind": "health", "state": state, "reasons": reasons}:
+            words = ", ".join([state, *reasons])
+        case {"kind": "alert", "state": state}:
+            words = "nothing to acknowledge" if state == "none" else str(state)
+        case {"kind": "night", "episodes": episodes, "crying_s": crying_s}:
+            words = f"tonight {episodes} episodes, {crying_s:.1f} s crying"
+        case {"kind": "controls", "sensitivity": sensitivity, "hold_s": hold_s}:
+            words = f"sensitivity {sensitivity}, hold {hold_s:g} s"
+        case {"cmps": components}:
+            words = f"announces {len(components)} entities"
+        case {"cause": None}:
+            words = "not known yet"
+        case {"probability": probability, "base_rate": base_rate, "cause": cause}:
+            # Beside its base rate, without which the hint would promise too much.
+            words = f"{cause} ({probability:.2f}, base rate {base_rate:.2f})"
+        case _:
+            words = ", ".join(f"{key} {value}" for key, value in content.items())
+    return words
 
 
 def _episode_words(content: dict[str, Any]) -> str:
