@@ -1,0 +1,243 @@
+"""The acknowledging listener: what a phone does, and what others might try."""
+
+import http.client
+import re
+import socket
+import time
+
+import pytest
+
+from monitor.commands import Request
+from monitor.errors import PermanentSinkError
+from monitor.sinks import push_tokens
+from monitor.sinks.push_callback import AT_ONCE, PER_MINUTE, AcknowledgeListener
+from monitor.sinks.push_tokens import VALID_S, Acknowledgement
+
+KEY = b"k" * 32
+WHAT = Acknowledgement("nursery-20261122T030405-1", "Mum's phone")
+NOW_S = 1_800_000_000.0
+
+
+class Inbox:
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def put(self, request: Request) -> None:
+        self.requests.append(request)
+
+
+class House:
+    """A listener, and someone at its door."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.heard: list[Acknowledgement] = []
+        self.now_s = NOW_S
+        self.listener = AcknowledgeListener(
+            "127.0.0.1:0", KEY, self.inbox, self.heard.append, clock=lambda: self.now_s
+        )
+
+    @property
+    def path(self) -> str:
+        return "/acknowledge/" + push_tokens.issue(KEY, WHAT, NOW_S)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str):
+        connection = http.client.HTTPConnection("127.0.0.1", self.listener.port, timeout=10)
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read().decode()
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("POST", self.path)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def raw(self, data: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.listener.port), timeout=10) as connection:
+            connection.sendall(data)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+            return answer
+
+
+@pytest.fixture(scope="module")
+def one_house():
+    """One for all tests: a server takes half a second to close."""
+    house = House()
+    house.listener.open()
+    yield house
+    house.listener.close()
+
+
+@pytest.fixture
+def house(one_house):
+    one_house.inbox.requests.clear()
+    one_house.heard.clear()
+    one_house.now_s = NOW_S
+    one_house.listener._recent.clear()
+    return one_house
+
+
+def test_a_post_to_the_address_of_an_alert_acknowledges_it(house):
+    status, _, page = house.ask("POST", house.path)
+    assert (status, "Acknowledged" in page) == (200, True)
+    assert house.inbox.requests == [Request("acknowledge", b"nursery-20261122T030405-1", "phone")]
+    assert house.heard == [WHAT]
+
+
+def test_to_look_at_it_shows_a_button_and_acknowledges_nothing(house):
+    for _ in range(3):
+        status, headers, page = house.ask("GET", house.path)
+        assert status == 200
+    assert "<form method=post>" in page
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+    house.ask("HEAD", house.path)
+    assert house.inbox.requests == []
+
+
+def test_the_button_of_that_page_acknowledges(house):
+    status, _, _ = house.ask(
+        "POST", house.path, body=b"", **{"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    assert status == 200
+    assert len(house.inbox.requests) == 1
+
+
+def test_it_expires(house):
+    house.now_s = NOW_S + VALID_S - 1
+    assert house.ask("POST", house.path)[0] == 200
+    house.now_s = NOW_S + VALID_S
+    assert house.ask("POST", house.path)[0] == 404
+    assert len(house.inbox.requests) == 1
+
+
+def tampered():
+    token = push_tokens.issue(KEY, WHAT, NOW_S)
+    claim, signature = token.split(".")
+    other = push_tokens.issue(KEY, Acknowledgement("other", "Mum's phone"), NOW_S).split(".")[0]
+    foreign = push_tokens.issue(b"x" * 32, WHAT, NOW_S)
+    return {
+        "nothing": "",
+        "no signature": claim,
+        "empty signature": claim + ".",
+        "another's claim": f"{other}.{signature}",
+        "another key": foreign,
+        "one letter": token[:-1] + ("A" if token[-1] != "A" else "B"),
+        "padding": token + "=",
+        "a space": token + "%20",
+        "a query": token + "?x=1",
+        "a folder": token + "/",
+        "not base64": "!!!!.????",
+        "not ascii": "%C3%A9." + signature,
+        "traversal": "../../../../etc/passwd",
+        "encoded traversal": "..%2f..%2fetc%2fpasswd",
+        "null": "%00",
+        "long": "A" * 5000,
+    }
+
+
+@pytest.mark.parametrize("token", tampered().values(), ids=tampered().keys())
+def test_what_was_not_issued_is_not_found(house, token):
+    for method in ("POST", "GET"):
+        status, _, page = house.ask(method, "/acknowledge/" + token)
+        assert (status, page) == (404, "Not Found")
+    assert house.inbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/acknowledge", "/acknowledge/", "//acknowledge/x", "/../etc/passwd", "/favicon.ico", "*"]
+)
+def test_there_is_nothing_else(house, path):
+    assert house.ask("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "BREW"])
+def test_other_methods_are_refused(house, method):
+    assert house.ask(method, house.path)[0] == 501
+    assert house.inbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"GET /<script> HTTP/1.1\r\n\r\n",
+    ],
+    ids=["plain", "nonsense", "version", "long line", "many headers", "script"],
+)
+def test_an_answer_says_nothing_of_who_we_are_and_repeats_nothing(house, data):
+    answer = house.raw(data).lower()
+    for word in (b"server:", b"python", b"http/0.9", b"traceback", b"<script>", b"cradlewatch"):
+        assert word not in answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Content-Length: 2000", 413),
+        (b"Content-Length: 99999999999999999999", 400),
+        (b"Content-Length: -1", 400),
+        (b"Content-Length: abc", 400),
+        (b"Transfer-Encoding: chunked", 400),
+    ],
+)
+def test_a_body_that_nobody_needs_is_not_read(house, headers, status):
+    answer = house.raw(b"POST " + house.path.encode() + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 %d " % status)
+    assert house.inbox.requests == []
+
+
+def test_a_body_that_was_cut_off_acknowledges_nothing(house):
+    with socket.create_connection(("127.0.0.1", house.listener.port), timeout=10) as connection:
+        connection.sendall(b"POST " + house.path.encode() + b" HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert house.inbox.requests == []
+
+
+def test_who_asks_too_often_has_to_wait(house):
+    statuses = [house.ask("GET", "/acknowledge/guess")[0] for _ in range(PER_MINUTE + 5)]
+    assert statuses == [404] * PER_MINUTE + [429] * 5
+    assert house.ask("POST", house.path)[0] == 429
+
+
+def test_those_who_dawdle_are_cut_off_and_do_not_shut_others_out(house, monkeypatch):
+    monkeypatch.setattr("monitor.sinks.push_callback.REQUEST_WITHIN_S", 0.3)
+    idle = [
+        socket.create_connection(("127.0.0.1", house.listener.port), timeout=10) for _ in range(AT_ONCE + 4)
+    ]
+    try:
+        for connection in idle:
+            assert connection.recv(10) == b"", "the server hangs up"
+    finally:
+        for connection in idle:
+            connection.close()
+    deadline_s = time.monotonic() + 10
+    while not house.answers():
+        assert time.monotonic() < deadline_s
+
+
+def test_a_token_is_long_and_differs_by_alert_and_channel():
+    tokens = {
+        push_tokens.issue(KEY, Acknowledgement(episode, channel), NOW_S)
+        for episode in ("e1", "e2")
+        for channel in ("Mum", "Dad", "Dad\nwith a line")
+    }
+    assert len(tokens) == 6
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", token) for token in tokens)
+
+
+@pytest.mark.parametrize("listen", ["8099", "pi:", "pi:http", "pi:70000"])
+def test_an_address_that_is_none_is_refused(listen):
+    with pytest.raises(PermanentSinkError, match=r"push\.callback_listen"):
+        AcknowledgeListener(listen, KEY, Inbox(), print)
