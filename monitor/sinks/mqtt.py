@@ -138,7 +138,7 @@ class MqttSink(Sink):
         return MqttStats(
             connected=self._is_up,
             connections=self._connections,
-            waiting=outbox.waiting,
+            waiting=self._events.waiting,
             late=self._events.late,
             evicted=outbox.evicted,
             refused=self._refused,
@@ -159,7 +159,7 @@ class MqttSink(Sink):
                 self._take(self._link.reports(left_s))
                 self._send_events()
         self._link.stop(max(0.2, deadline_s - self._monotonic_s()))
-        self._events.settle()
+        self._events.settle(at_stop=True)
         self._tell_undelivered()
         self._outbox.close()
 
@@ -222,6 +222,7 @@ class MqttSink(Sink):
     def _on_connected(self, report: Connected) -> None:
         self._connections += 1
         self._told = None
+        self._events.link_lost()
         log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
         self._subscribe()
         self._announced = True
@@ -242,13 +243,13 @@ class MqttSink(Sink):
         if report.fault != self._told:
             log.warning("mqtt.disconnected", fault=str(report.fault))
         self._told = report.fault
+        self._events.link_lost()
         self._announced = False
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
-        topic = self._in_flight.pop(report.ticket, None)
-        if topic is None:
-            topic = self._events.acknowledged(report.ticket, failed=report.failed)
+        topic = self._events.acknowledged(report.ticket, failed=report.failed)
+        topic = self._in_flight.pop(report.ticket, topic)
         if topic is not None:
             self._refused += report.failed
             self._note(topic, report, "publish")

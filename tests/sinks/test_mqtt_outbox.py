@@ -103,6 +103,20 @@ def test_an_episode_that_a_kill_cut_short_is_ended_once_however_often_we_are_kil
     assert json.loads(hub.on(CRYING)[0])["truncated"], "the state tells which cry it was"
 
 
+def test_an_event_is_sent_again_when_the_broker_dies_just_after_it_has_acknowledged_it(mosquitto, tmp_path):
+    with running_sink(mosquitto, state_dir=tmp_path) as sink:
+        settle(sink)
+        sink.handle(episode())
+        settle(sink)
+        assert sink.reached()
+        mosquitto.kill()  # without having saved anything
+        mosquitto.start()
+        with Subscriber(mosquitto.port) as hub:
+            work(sink, lambda: sink.stats().connections == 2 and sink.stats().waiting == 0, "it is back")
+            hub.wait_for(lambda _: hub.on(CRY))
+            assert ids_on(hub) == ["e1-started-1"]
+
+
 def test_a_ledger_that_cannot_be_read_is_told_and_left(mosquitto, tmp_path):
     outbox = Outbox(tmp_path / "outbox-mqtt.sqlite")
     outbox.open()
