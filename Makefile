@@ -52,12 +52,11 @@ $(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py
 	tests/hub/setup.sh $(VENV)/hub
 	touch $@
 
-# The slow stage: service, broker and hub together, everything killed once; then the pictures of the documentation.
-# PICTURES=deploy/homeassistant/images renews those in the repository.
-PICTURES ?= $(RUNS)/hub
+# The slow stage: service, broker and hub together, everything killed once. It leaves pictures of the pages;
+# those of the documentation are made by python -m tests.hub.pictures deploy/homeassistant/images.
 test-hub: $(VENV)/.dev $(VENV)/.hub
 	deploy/system-packages.sh hub
-	CRADLEWATCH_PICTURES=$(PICTURES) $(BIN)/pytest -m hub tests/hub $(PYTEST_FLAGS)
+	CRADLEWATCH_PICTURES=$(RUNS)/hub $(BIN)/pytest -m hub tests/hub $(PYTEST_FLAGS)
 
 hub-if-possible: $(VENV)/.dev
 	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub; fi

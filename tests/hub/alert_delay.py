@@ -2,9 +2,10 @@
 
     python -m tests.hub.alert_delay [--cries 24] [--json FILE]
 
-Everything is real but the phone, which is an HTTP server on this machine: a virtual microphone that is fed in
-real time, the service, Mosquitto, Home Assistant with our cry alert (after 0 s of crying). What the notification
-service of a phone's maker takes comes on top. About 25 s a cry; make test-hub sets up what it needs.
+Everything is real but the phone, which is an HTTP server on this machine: a virtual microphone that
+is fed in real time, the service, Mosquitto, Home Assistant with our cry alert (after 0 s of crying).
+What the notification service of a phone's maker takes comes on top. About 25 s a cry; make test-hub
+sets up what it needs.
 """
 
 from __future__ import annotations

@@ -144,6 +144,10 @@ class HomeAssistant:
                 raise
             return {"state": "absent", "attributes": {}}
 
+    def device_of(self, entity: str) -> str:
+        """Id of its device, as in the address of the device's page."""
+        return self._ask("template", {"template": f"{{{{ device_id('{entity}') | to_json }}}}"})
+
     def wait_for(
         self,
         entity: str,

@@ -35,6 +35,7 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+    "--lang=en-GB",
     "--remote-debugging-port=0",
 )
 # Text of the page, that inside the frontend's nested components included.
@@ -84,7 +85,10 @@ class Browser:
             "expires": 10**14,
             "refresh_token": "none",
         }
-        script = f"localStorage.hassTokens = {json.dumps(json.dumps(tokens))}"
+        stored = {"hassTokens": tokens, "dockedSidebar": "always_hidden"}
+        script = ";".join(
+            f"localStorage.{key} = {json.dumps(json.dumps(value))}" for key, value in stored.items()
+        )
         self._ask("Page.enable")
         self._ask("Page.addScriptToEvaluateOnNewDocument", source=script)
         # A service worker would show what it remembers.

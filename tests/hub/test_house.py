@@ -6,9 +6,11 @@ once, whatever was killed meanwhile.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,8 @@ from monitor.sinks.hub_topics import Topics
 from monitor.sinks.mqtt_settings import MqttSettings
 from tests.hub.blueprints import cry_alert, morning_report, supervision_alert
 from tests.hub.house import CRYING, House
+from tests.hub.page import ABSENT
+from tests.hub.pictures import take
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(240)]
 
@@ -274,6 +278,16 @@ def test_a_monitor_that_is_gone_and_a_lost_microphone_are_reported_and_their_end
     assert lost.data["push"]["sound"]["critical"] == 1
     house.phone.wait_for("well", lambda post: post.step == "well", skip=before)
     house.hub.wait_for(CRYING, "off")
+
+
+@pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
+def test_the_dashboard_and_the_page_of_the_device_show_the_cry(house, tmp_path):
+    folder = Path(os.environ.get("CRADLEWATCH_PICTURES", tmp_path))
+    take(house, folder, rounds=0)
+    pictures = {file.name: file.read_bytes() for file in folder.glob("*.png")}
+    assert set(pictures) == {"dashboard.png", "dashboard-phone.png", "dashboard-calm.png", "device.png"}
+    assert len(set(pictures.values())) == 4
+    assert max(map(len, pictures.values())) < 200_000, "they travel with the documentation"
 
 
 def test_in_the_end_every_episode_was_told_once_and_home_assistant_has_nothing_to_complain_of(house):
