@@ -43,17 +43,15 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
+    parser.add_argument("--only", choices=list(CHECKS), help="test this and nothing else")
 
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments).config
-    checks: dict[str, Callable[[Config], Outcome]] = {
-        "microphone": check_source,
-        "models": check_models,
-        "broker": check_broker,
-    }
     failed = False
-    for name, check in checks.items():
+    for name, check in CHECKS.items():
+        if arguments.only not in {None, name}:
+            continue
         try:
             outcome = check(config)
         except MonitorError as error:
@@ -135,3 +133,10 @@ def check_broker(config: Config) -> Outcome:
         ok=True,
         text=f"{settings.address}, MQTT {result.protocol}, answers in {result.round_trip_ms:.0f} ms.{note}",
     )
+
+
+CHECKS: Final[dict[str, Callable[[Config], Outcome]]] = {
+    "microphone": check_source,
+    "models": check_models,
+    "broker": check_broker,
+}

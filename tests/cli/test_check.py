@@ -15,11 +15,12 @@ RATE_HZ = 16_000
 def check(tmp_path, capsys):
     """Run the command on audio; the lines by their name."""
 
-    def run(audio: np.ndarray, *settings: str) -> tuple[int, dict[str, list[str]]]:
+    def run(audio: np.ndarray, *settings: str, only: str = "") -> tuple[int, dict[str, list[str]]]:
         path = tmp_path / "microphone.wav"
         soundfile.write(path, audio.astype(np.int16), RATE_HZ, subtype="PCM_16")
         flags = [f"source.file={path}", "source.kind=file", "source.realtime=false", *settings]
-        code = main(["check", *(word for flag in flags for word in ("--set", flag))])
+        chosen = ["--only", only] if only else []
+        code = main(["check", *chosen, *(word for flag in flags for word in ("--set", flag))])
         lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
         return code, {name: [mark, text] for mark, name, text in lines}
 
@@ -67,6 +68,14 @@ def test_missing_models_fail_and_the_other_lines_still_come(check, tmp_path):
     code, lines = check(room(), f"detect.artifacts={tmp_path}")
     assert code == 1
     assert [lines[name][0] for name in ("microphone", "models", "broker")] == ["OK", "FAIL", "--"]
+
+
+def test_only_what_was_asked_for_is_tested(check):
+    code, lines = check(
+        np.zeros(3 * RATE_HZ), "mqtt.host=127.0.0.1", f"mqtt.port={free_port()}", only="models"
+    )
+    assert code == 0
+    assert list(lines) == ["models"]
 
 
 @pytest.mark.broker
