@@ -44,6 +44,8 @@ class MqttStats:
     """Times that a connection was made."""
     waiting: int
     """Events not yet acknowledged by the broker with success."""
+    unheard: int
+    """Events that the broker took and had nobody to give to; they are tried again while they are news."""
     late: int
     """Events that were too old to be news when the broker could have them."""
     evicted: int
@@ -130,7 +132,10 @@ class MqttSink(Sink):
         return self._outbox.fault() if fault is None else str(fault)
 
     def reached(self) -> bool:
-        """Whether the hub's broker has every alarm that there is to tell. Any thread."""
+        """Whether the broker has every alarm that there is to tell, and somebody to tell it to. Any thread.
+
+        Whether anybody subscribed is known with MQTT 5 alone.
+        """
         return self._is_up and not self._events.alarm_waits()
 
     def stats(self) -> MqttStats:
@@ -139,6 +144,7 @@ class MqttSink(Sink):
             connected=self._is_up,
             connections=self._connections,
             waiting=self._events.waiting,
+            unheard=self._events.unheard,
             late=self._events.late,
             evicted=outbox.evicted,
             refused=self._refused,
@@ -248,7 +254,7 @@ class MqttSink(Sink):
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
-        topic = self._events.acknowledged(report.ticket, failed=report.failed)
+        topic = self._events.acknowledged(report.ticket, report.code, failed=report.failed)
         topic = self._in_flight.pop(report.ticket, topic)
         if topic is not None:
             self._refused += report.failed
@@ -289,6 +295,7 @@ class MqttSink(Sink):
     def _announce(self) -> None:
         """Say all that a hub has to know: what there is, how it is, and last that it is valid."""
         self._announce_at_s = None
+        self._events.listener_came()
         first = [homeassistant.discovery(self._settings, self._topics, __version__)]
         last = homeassistant.availability(self._topics, homeassistant.ONLINE)
         known = [*(first if self._settings.discovery else []), *self._states.values(), last]

@@ -61,7 +61,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The broker answered a publication. ``code`` and ``reason`` are its words when it failed."""
+    """The broker answered a publication, with ``code`` and ``reason``; MQTT 3.1.1 has none but success."""
 
     ticket: Ticket
     failed: bool

@@ -10,6 +10,9 @@ A broker may also say that it took it and die before it has saved it. Mosquitto 
 afterwards, even with autosave_on_changes: 3 of 195 kills cost what it had acknowledged (tests/soak/kills.py).
 So an event stays in the outbox until the broker has answered something later over the same connection; when
 the connection is lost before, the event is sent again, and its id tells a consumer that it is the same.
+
+And it may have nobody to give it to, for the hub restarts: what MQTT 5 calls "no matching subscribers" is
+tried again while the event is news.
 """
 
 from __future__ import annotations
@@ -33,8 +36,15 @@ FIRST_PAUSE_S: Final = 5.0
 LAST_PAUSE_S: Final = 300.0
 """Between tries at a topic that the broker refuses us."""
 
-SETTLES_AFTER_S: Final = 1.0
-"""An answer that comes so long after the acknowledgement of an event shows that the broker did survive it."""
+SETTLES_AFTER_S: Final = 0.25
+"""An answer so long after the acknowledgement of an event shows that the broker came to save it: Mosquitto
+saves between two rounds of its one loop, which last milliseconds, and answers nothing while it saves."""
+
+RETRY_UNHEARD_S: Final = 10.0
+"""Between tries of events that nobody subscribed to; a birth message of the hub cuts it short."""
+
+_NO_MATCHING_SUBSCRIBERS: Final = 16
+"""A success of MQTT 5 (OASIS standard, section 3.4.2.1). Brokers need not tell, and many do."""
 
 _ALARMS: Final = frozenset({"started", "escalated", "test"})
 
@@ -76,7 +86,9 @@ class EventDelivery:
         self._monotonic_s = monotonic_s
         self._in_flight: dict[Ticket, Outgoing] = {}
         self._settling: dict[int, tuple[str, float]] = {}
-        self._delivered: list[str] = []
+        self._answered_at_s = 0.0
+        self._unheard: set[int] = set()
+        self._retry_unheard_at_s = 0.0
         self._refusals: dict[str, _Refusal] = {}
         self.late = 0
 
@@ -85,31 +97,41 @@ class EventDelivery:
         return len(self._in_flight)
 
     @property
+    def unheard(self) -> int:
+        """Events that the broker took and had nobody to give to."""
+        return len(self._unheard)
+
+    @property
     def waiting(self) -> int:
         """Events that the broker has not acknowledged with success."""
-        return self._outbox.waiting() - len(self._settling)
+        return max(0, self._outbox.waiting() - len(self._settling) - len(self._unheard))
 
     def due(self) -> Iterator[Outgoing]:
         """What to publish now, oldest first; whoever takes one calls ``sent`` before the next."""
-        self.settle()  # else what was acknowledged just now would be published again
-        under_way = {outgoing.entry.number for outgoing in self._in_flight.values()}
-        for entry in self._outbox.pending():
-            if entry.number in under_way or entry.number in self._settling or self._is_stale(entry):
-                continue
-            outgoing = Outgoing(entry, self._publication(entry))
-            if self._may_try(outgoing.publication.topic):
+        self.settle()
+        under_way = {outgoing.entry.number for outgoing in self._in_flight.values()} | self._settling.keys()
+        waiting = [
+            Outgoing(entry, self._publication(entry))
+            for entry in self._outbox.pending()
+            if entry.number not in under_way and not self._is_stale(entry)
+        ]
+        possible = [outgoing for outgoing in waiting if self._may_try(outgoing.publication.topic)]
+        # A new event takes those along that nobody heard: an end must not come before its start.
+        if self._monotonic_s() >= self._retry_unheard_at_s or any(
+            outgoing.publication.topic == self._topics.cry and outgoing.entry.number not in self._unheard
+            for outgoing in possible
+        ):
+            self._unheard.clear()
+        for outgoing in possible:
+            if outgoing.entry.number not in self._unheard and self._may_try(outgoing.publication.topic):
                 yield outgoing
 
     def sent(self, ticket: Ticket, outgoing: Outgoing) -> None:
         self._in_flight[ticket] = outgoing
 
-    def acknowledged(self, ticket: Ticket, *, failed: bool) -> str | None:
+    def acknowledged(self, ticket: Ticket, code: int, *, failed: bool) -> str | None:
         """Take note of an answer of the broker; the topic, or None when the ticket is not an event's."""
-        now_s = self._monotonic_s()
-        for number, (key, acknowledged_s) in list(self._settling.items()):
-            if now_s - acknowledged_s >= SETTLES_AFTER_S:
-                del self._settling[number]
-                self._delivered.append(key)
+        self._answered_at_s = self._monotonic_s()
         outgoing = self._in_flight.get(ticket)
         if outgoing is None:
             return None
@@ -117,43 +139,62 @@ class EventDelivery:
         if failed:
             self._on_refused(topic)
         else:
-            self._on_accepted(outgoing, now_s)
+            self._refusals.pop(topic, None)
+            if code == _NO_MATCHING_SUBSCRIBERS and topic == self._topics.cry:
+                self._on_unheard(outgoing.entry)
+            else:
+                self._on_accepted(outgoing)
         del self._in_flight[ticket]
         return topic
-
-    def _on_accepted(self, outgoing: Outgoing, now_s: float) -> None:
-        item, topic = outgoing.entry.item, outgoing.publication.topic
-        self._refusals.pop(topic, None)
-        self._settling[outgoing.entry.number] = (item.key, now_s)
-        if topic == self._topics.late:
-            self.late += 1
-            log.warning("mqtt.event_late", kind=item.kind, event_id=item.key)
-
-    def link_lost(self) -> None:
-        """Whoever we were connected to may have died before it saved what it acknowledged."""
-        self._settling.clear()
 
     def dropped(self, ticket: Ticket) -> None:
         """The link went down before an answer came: the event waits again."""
         self._in_flight.pop(ticket, None)
 
+    def link_lost(self) -> None:
+        """Whoever we were connected to may have died before it saved what it acknowledged."""
+        self.settle()
+        self._settling.clear()
+        self._unheard.clear()
+
+    def listener_came(self) -> None:
+        """Somebody may hear now what nobody heard before."""
+        self._unheard.clear()
+
     def settle(self, *, at_stop: bool = False) -> None:
         """Remove from the outbox what the broker has for sure; at a stop, all that it acknowledged."""
-        if at_stop:
-            self._delivered += [key for key, _ in self._settling.values()]
-            self._settling.clear()
-        if self._delivered:
-            delivered, self._delivered = self._delivered, []
-            self._outbox.done(*delivered)
+        settled = {
+            number: key
+            for number, (key, acknowledged_s) in self._settling.items()
+            if at_stop or self._answered_at_s - acknowledged_s >= SETTLES_AFTER_S
+        }
+        if settled:
+            # In this order: another thread that asks for alarms must not see them wait again.
+            self._outbox.done(*settled.values())
+            for number in settled:
+                del self._settling[number]
 
     def alarm_waits(self) -> bool:
-        """Whether the broker does not have all alarms yet that are still news. Any thread."""
+        """Whether an alarm that is still news has not arrived: no broker, or nobody behind it. Any thread."""
         return any(
             entry.item.kind in _ALARMS
             and entry.number not in self._settling
             and not self._outbox.is_expired(entry)
             for entry in self._outbox.pending()
         )
+
+    def _on_accepted(self, outgoing: Outgoing) -> None:
+        item = outgoing.entry.item
+        self._settling[outgoing.entry.number] = (item.key, self._monotonic_s())
+        if outgoing.publication.topic == self._topics.late:
+            self.late += 1
+            log.warning("mqtt.event_late", kind=item.kind, event_id=item.key)
+
+    def _on_unheard(self, entry: Entry) -> None:
+        if not self._unheard:
+            log.warning("mqtt.nobody_listens", topic=self._topics.cry, event_id=entry.item.key)
+            self._retry_unheard_at_s = self._monotonic_s() + RETRY_UNHEARD_S
+        self._unheard.add(entry.number)
 
     def _publication(self, entry: Entry) -> Publication:
         if self._outbox.is_expired(entry):
@@ -168,7 +209,7 @@ class EventDelivery:
         if entry.item.kind != "escalated" or not self._outbox.is_expired(entry):
             return False
         log.info("mqtt.escalation_outdated", event_id=entry.item.key)
-        self._delivered.append(entry.item.key)
+        self._outbox.done(entry.item.key)
         return True
 
     def _may_try(self, topic: str) -> bool:

@@ -127,11 +127,11 @@ def test_a_killed_process_is_called_offline_by_the_broker_and_leaves_no_crying_b
 def test_a_broker_that_forgot_all_is_told_all_again(mosquitto):
     clock = Clock()
     with running_sink(mosquitto, monotonic_s=clock.monotonic_s) as sink:
-        settle(sink)
-        sink.handle(episode())
-        settle(sink)
-        clock.ahead_s = SETTLES_AFTER_S
         with Subscriber(mosquitto.port) as hub:
+            settle(sink)
+            sink.handle(episode())
+            settle(sink)
+            clock.ahead_s = SETTLES_AFTER_S
             sink.handle(health())
             hub.wait_for(lambda _: hub.on(f"{BASE}/health"))
             work(sink, lambda: not sink._in_flight, "the broker has answered something later")

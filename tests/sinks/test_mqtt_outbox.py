@@ -11,7 +11,7 @@ import pytest
 
 from monitor.messages import EpisodeMessage, TestMessage
 from monitor.sinks.episode_ledger import REMEMBER_EVERY_S
-from monitor.sinks.mqtt_events import FIRST_PAUSE_S
+from monitor.sinks.mqtt_events import FIRST_PAUSE_S, RETRY_UNHEARD_S
 from monitor.sinks.outbox import Outbox
 from tests.broker import DEADLINE_S, Mosquitto, Subscriber, retained
 from tests.sinks.messages import HUNGRY, ONSET, episode, health
@@ -105,10 +105,12 @@ def test_an_episode_that_a_kill_cut_short_is_ended_once_however_often_we_are_kil
 
 def test_an_event_is_sent_again_when_the_broker_dies_just_after_it_has_acknowledged_it(mosquitto, tmp_path):
     with running_sink(mosquitto, state_dir=tmp_path) as sink:
-        settle(sink)
-        sink.handle(episode())
-        settle(sink)
-        assert sink.reached()
+        with Subscriber(mosquitto.port, CRY) as hub:
+            settle(sink)
+            sink.handle(episode())
+            settle(sink)
+            assert sink.reached()
+            hub.wait_for(lambda _: hub.on(CRY))
         mosquitto.kill()  # without having saved anything
         mosquitto.start()
         with Subscriber(mosquitto.port) as hub:
@@ -270,8 +272,7 @@ def seen(broker):
 
 
 def test_reached_says_whether_the_broker_has_every_alarm_that_is_news(mosquitto):
-    clock = Clock()
-    with running_sink(mosquitto, **with_clock(clock)) as sink:
+    with Subscriber(mosquitto.port, CRY), running_sink(mosquitto) as sink:
         settle(sink)
         assert sink.reached()
         mosquitto.freeze()
@@ -284,6 +285,54 @@ def test_reached_says_whether_the_broker_has_every_alarm_that_is_news(mosquitto)
         work(sink, lambda: not sink.reached(), "the broker is gone")
     with running_sink(mosquitto) as sink:
         assert not sink.reached(), "never connected"
+
+
+def test_what_nobody_heard_is_said_again_in_order_when_the_hub_comes(mosquitto):
+    with running_sink(mosquitto) as sink:
+        settle(sink)
+        sink.handle(episode())
+        work(sink, lambda: sink.stats().unheard == 1, "nobody listens")
+        assert not sink.reached()
+        sink.handle(episode("ended"))
+        work(sink, lambda: sink.stats().unheard == 2, "still nobody")
+        with Subscriber(mosquitto.port) as hub:
+            hub.publish("homeassistant/status", "online")
+            work(sink, lambda: len(hub.on(CRY)) == 2, "the hub is told")
+            assert ids_on(hub) == ["e1-started-1", "e1-ended-1"]
+            work(sink, sink.reached, "all is told")
+            assert sink.stats().unheard == 0
+
+
+def test_what_nobody_heard_is_tried_now_and_then_and_takes_its_turn_before_a_new_event(mosquitto):
+    clock = Clock()
+    with running_sink(mosquitto, **with_clock(clock)) as sink:
+        settle(sink)
+        sink.handle(episode())
+        work(sink, lambda: sink.stats().unheard == 1, "nobody listens")
+        with Subscriber(mosquitto.port, CRY) as hub:
+            sink.tick()
+            assert sink.stats().unheard == 1
+            sink.handle(episode("ended"))
+            work(sink, lambda: len(hub.on(CRY)) == 2, "both are heard")
+            assert ids_on(hub) == ["e1-started-1", "e1-ended-1"]
+        settle(sink)
+        sink.handle(episode(episode_id="e2"))
+        work(sink, lambda: sink.stats().unheard == 1, "nobody listens")
+        with Subscriber(mosquitto.port, CRY) as hub:
+            clock.ahead_s = RETRY_UNHEARD_S
+            work(sink, lambda: hub.on(CRY), "tried again")
+            assert ids_on(hub) == ["e2-started-1"]
+
+
+def test_what_nobody_heard_for_too_long_is_late_whoever_listens(mosquitto):
+    clock = Clock()
+    with running_sink(mosquitto, **with_clock(clock)) as sink:
+        settle(sink)
+        sink.handle(episode())
+        work(sink, lambda: sink.stats().unheard == 1, "nobody listens")
+        clock.ahead_s = 301.0
+        work(sink, lambda: sink.stats().late == 1, "it is a late one")
+        assert sink.stats().waiting == sink.stats().unheard == 0
 
 
 def test_an_event_is_on_its_way_at_once(mosquitto, tmp_path):
