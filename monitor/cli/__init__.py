@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "scan": ("monitor.cli.scan", "find the crying in recordings"),
     "check": ("monitor.cli.check", "test microphone, models and broker"),
     "alert": ("monitor.cli.alert", "try whether alerts reach the phones"),
+    "hub": ("monitor.cli.hub", "take this device out of the home hub"),
     "devices": ("monitor.cli.devices", "list the input devices"),
     "status": ("monitor.cli.status", "ask the running service how it is"),
     "config": ("monitor.cli.config", "show the configuration and where each value comes from"),

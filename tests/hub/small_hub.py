@@ -1,41 +1,41 @@
 """Home Assistant's core with its MQTT integration and nothing else. Run with Home Assistant's Python.
 
-``python small_hub.py PORT FOLDER`` connects to the broker on the loopback port and then answers, one
-line of JSON for each line of JSON that comes in::
+``python small_hub.py PORT FOLDER`` connects to the broker on that port of the loopback, says "ready" and
+then answers one line of JSON for each that comes in::
 
-    {"ask": "settle"}             once all is processed that the broker had before; null
-    {"ask": "states"}             all states by entity id: state and attributes
-    {"ask": "entities"}           the entity registry by unique id
-    {"ask": "devices"}            the device registry
-    {"ask": "ignored", ...}       keys of a device payload that Home Assistant does not know
-    {"ask": "call", ...}          calls the service ``name`` with ``data``; null
-    {"ask": "complaints"}         warnings and errors logged since the last such question
+    {"ask": "settle"}                     null, once all is processed that the broker had before
+    {"ask": "states"}                     state and attributes by entity id
+    {"ask": "entities"}                   what the entity registry holds, by unique id
+    {"ask": "devices"}                    what the device registry holds
+    {"ask": "ignored", "payload": {}}     keys of a discovery payload that are dropped without a word
+    {"ask": "call", "name": "", "data": {}}   null, once the service was called
+    {"ask": "complaints"}                 warnings and errors logged since it was asked last
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import copy
 import importlib
 import json
 import logging
 import sys
-from types import MappingProxyType
+from pathlib import Path
 from typing import Any
 
 from homeassistant import const
 
-if sys.version_info[:3] < const.REQUIRED_PYTHON_VER:
-    const.REQUIRED_PYTHON_VER = sys.version_info[:3]
+# It asks for 3.13.2 as soon as more of it is imported, but also runs on 3.13.0.
+const.REQUIRED_PYTHON_VER = min(const.REQUIRED_PYTHON_VER, sys.version_info[:3])
 
-from homeassistant import bootstrap, core, loader, setup  # noqa: E402 - it looks at the version first
-from homeassistant.components.mqtt.abbreviations import (  # noqa: E402
-    ABBREVIATIONS,
-    DEVICE_ABBREVIATIONS,
-    ORIGIN_ABBREVIATIONS,
-)
-from homeassistant.config_entries import ConfigEntries, ConfigEntry  # noqa: E402
+from homeassistant import bootstrap, core, loader, setup  # noqa: E402  # after the line above
+from homeassistant.components import mqtt  # noqa: E402
+from homeassistant.components.mqtt import discovery, schemas  # noqa: E402
+from homeassistant.components.mqtt.const import MQTT_PROCESSED_SUBSCRIPTIONS  # noqa: E402
+from homeassistant.components.mqtt.models import DATA_MQTT  # noqa: E402
+from homeassistant.config_entries import ConfigEntries, ConfigEntryState  # noqa: E402
 from homeassistant.helpers import device_registry, entity_registry  # noqa: E402
+from homeassistant.helpers.dispatcher import async_dispatcher_connect  # noqa: E402
 
 FENCE = "small-hub/fence"
 
@@ -46,21 +46,25 @@ class Complaints(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "homeassistant.helpers.frame":
+            return  # about Home Assistant's own code
         why = f" ({record.exc_info[1]!r})" if record.exc_info else ""
         self.told.append(f"{record.levelname} {record.name}: {record.getMessage()}{why}")
 
 
 class SmallHub:
-    def __init__(self, port: int, folder: str) -> None:
-        self._port = port
-        self._hass = core.HomeAssistant(folder)
+    def __init__(self, folder: Path) -> None:
+        self._hass = core.HomeAssistant(str(folder))
         self._complaints = Complaints()
         self._fences = 0
         self._seen: asyncio.Queue[str] = asyncio.Queue()
+        self._subscribed: set[str] = set()
+        self._more_subscribed = asyncio.Event()
 
     async def start(self) -> None:
         hass = self._hass
         logging.getLogger().addHandler(self._complaints)
+        async_dispatcher_connect(hass, MQTT_PROCESSED_SUBSCRIPTIONS, self._note_subscribed)
         loader.async_setup(hass)
         hass.config.skip_pip = True
         hass.config_entries = ConfigEntries(hass, {})
@@ -68,52 +72,52 @@ class SmallHub:
         await bootstrap.async_load_base_functionality(hass)
         # MQTT wants these for its set-up dialogue only.
         hass.config.components.update({"http", "file_upload"})
-        entry = ConfigEntry(
-            data={"broker": "127.0.0.1", "port": self._port, "protocol": "5"},
-            options={"discovery": True, "discovery_prefix": "homeassistant"},
-            discovery_keys=MappingProxyType({}),
-            domain="mqtt",
-            version=1,
-            minor_version=2,
-            source="user",
-            subentries_data=(),
-            title="Broker",
-            unique_id=None,
-        )
-        await hass.config_entries.async_add(entry)
         assert await setup.async_setup_component(hass, "mqtt", {})
-        assert entry.state.recoverable, self._complaints.told
+        assert [entry.state for entry in hass.config_entries.async_entries()] == [ConfigEntryState.LOADED]
         await hass.async_start()
-        from homeassistant.components import mqtt  # noqa: PLC0415 - set up first
+        await mqtt.async_subscribe(hass, FENCE, self._arrived, qos=1)
 
-        self._mqtt = mqtt
-        await mqtt.async_subscribe(hass, FENCE, lambda message: self._seen.put_nowait(message.payload), qos=1)
+    @core.callback
+    def _arrived(self, message: mqtt.ReceiveMessage) -> None:
+        self._seen.put_nowait(message.payload)
 
     async def answer(self, question: dict[str, Any]) -> Any:
-        return await getattr(self, f"_{question.pop('ask')}")(**question)
+        return await getattr(self, question.pop("ask"))(**question)
 
-    async def _settle(self) -> None:
-        self._fences += 1
-        # Subscriptions are made after a pause; what they bring comes before the answer to a later message.
-        await self._subscribed()
-        await self._mqtt.async_publish(self._hass, FENCE, str(self._fences), qos=1)
-        while await self._seen.get() != str(self._fences):
-            pass
+    async def settle(self) -> None:
+        # Twice: what came first may have made entities, whose subscriptions bring retained messages.
+        for _ in range(2):
+            await self._hass.async_block_till_done()
+            await self._all_subscribed()
+            # The broker keeps the order: whatever it had for us comes before this.
+            self._fences += 1
+            await mqtt.async_publish(self._hass, FENCE, str(self._fences), qos=1)
+            while await self._seen.get() != str(self._fences):
+                pass
         await self._hass.async_block_till_done()
 
-    async def _subscribed(self) -> None:
-        client = self._hass.data["mqtt"].client
-        await self._hass.async_block_till_done()
-        while client._pending_subscriptions or client._pending_operations:  # noqa: SLF001
-            await asyncio.sleep(0.02)
+    async def _all_subscribed(self) -> None:
+        client = self._hass.data[DATA_MQTT].client
+        while True:
+            wanted = {*client._simple_subscriptions, *(one.topic for one in client._wildcard_subscriptions)}
+            self._subscribed &= wanted
+            if self._subscribed == wanted:
+                return
+            self._more_subscribed.clear()
+            await self._more_subscribed.wait()
 
-    async def _states(self) -> dict[str, Any]:
+    @core.callback
+    def _note_subscribed(self, chunk: list[tuple[str, int]]) -> None:
+        self._subscribed.update(topic for topic, _ in chunk)
+        self._more_subscribed.set()
+
+    async def states(self) -> dict[str, Any]:
         return {
             state.entity_id: {"state": state.state, "attributes": dict(state.attributes)}
             for state in self._hass.states.async_all()
         }
 
-    async def _entities(self) -> dict[str, Any]:
+    async def entities(self) -> dict[str, Any]:
         return {
             entry.unique_id: {
                 "entity_id": entry.entity_id,
@@ -124,45 +128,72 @@ class SmallHub:
             for entry in entity_registry.async_get(self._hass).entities.values()
         }
 
-    async def _devices(self) -> list[dict[str, Any]]:
+    async def devices(self) -> list[dict[str, Any]]:
         fields = ("name", "manufacturer", "model", "hw_version", "sw_version", "serial_number", "area_id")
         return [
             {field: getattr(device, field) for field in fields}
             for device in device_registry.async_get(self._hass).devices.values()
         ]
 
-    async def _ignored(self, payload: dict[str, Any]) -> list[str]:
-        return ignored(payload)
+    async def ignored(self, payload: dict[str, Any]) -> list[str]:
+        wanted = copy.deepcopy(payload)
+        discovery._replace_all_abbreviations(wanted)  # as it does before the schemas
+        schemas.DEVICE_DISCOVERY_SCHEMA(wanted)
+        dropped = []
+        for key, component in wanted["components"].items():
+            platform = component.pop("platform")
+            schema = importlib.import_module(f"homeassistant.components.mqtt.{platform}").DISCOVERY_SCHEMA
+            kept = schema({**component, "device": wanted["device"], "origin": wanted["origin"]})
+            dropped += [f"{key}.{field}" for field in component if field not in kept]
+        return dropped
 
-    async def _call(self, name: str, data: dict[str, Any]) -> None:
+    async def call(self, name: str, data: dict[str, Any]) -> None:
         domain, _, service = name.partition(".")
         await self._hass.services.async_call(domain, service, data, blocking=True)
 
-    async def _complaints_(self) -> list[str]:
+    async def complaints(self) -> list[str]:
         told, self._complaints.told = self._complaints.told, []
         return told
 
 
-def ignored(payload: dict[str, Any]) -> list[str]:
-    """Paths of the keys that Home Assistant's schemas would drop without a word."""
-    found = [
-        f"dev.{key}" for key in payload["dev"] if DEVICE_ABBREVIATIONS.get(key, key) not in _device_keys()
-    ]
-    return found
+def _storage(port: int) -> dict[str, Any]:
+    """The file that holds what a person has set up."""
+    entry = {
+        "data": {"broker": "127.0.0.1", "port": port, "protocol": "5"},
+        "options": {"discovery": True, "discovery_prefix": "homeassistant"},
+        "domain": "mqtt",
+        "entry_id": "broker",
+        "title": "Broker",
+        "source": "user",
+        "version": 1,
+        "minor_version": 2,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "modified_at": "2026-01-01T00:00:00+00:00",
+        "discovery_keys": {},
+        "subentries": [],
+        "unique_id": None,
+        "disabled_by": None,
+        "pref_disable_new_entities": False,
+        "pref_disable_polling": False,
+    }
+    return {"version": 1, "minor_version": 5, "key": "core.config_entries", "data": {"entries": [entry]}}
 
 
-def _device_keys() -> set[str]:
-    return set()
+def prepare(folder: Path, port: int) -> None:
+    (folder / "configuration.yaml").touch()
+    (folder / ".storage").mkdir()
+    (folder / ".storage" / "core.config_entries").write_text(json.dumps(_storage(port)))
 
 
-async def main() -> None:
-    hub = SmallHub(int(sys.argv[1]), sys.argv[2])
+async def main(folder: Path) -> None:
+    hub = SmallHub(folder)
     await hub.start()
-    loop = asyncio.get_running_loop()
     print(json.dumps("ready"), flush=True)
+    loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(await hub.answer(json.loads(line)), default=str), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    prepare(Path(sys.argv[2]), int(sys.argv[1]))
+    asyncio.run(main(Path(sys.argv[2])))
