@@ -2,6 +2,7 @@
 
     cradlewatch alert test              all channels, one line each
     cradlewatch alert test --channel Mum
+    cradlewatch alert test --urgent     as loud as crying that goes on: does it ring through the night?
     cradlewatch alert test --sounder    and one alarm on the attached speaker
 
 Works while the service runs. Exit code 0 only when all have arrived.
@@ -30,6 +31,7 @@ LASTS_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["test"], help="what to do")
     parser.add_argument("--channel", action="append", metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--urgent", action="store_true", help="with the highest urgency")
     parser.add_argument("--sounder", action="store_true", help="sound the attached speaker once as well")
     add_config_options(parser)
 
@@ -44,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if channels:
         require_apprise()
-    arrived = _try_all(channels, _test(config, [channel.name for channel in channels]))
+    urgency = Urgency.URGENT if arguments.urgent else Urgency.NORMAL
+    arrived = _try_all(channels, _test(config, [channel.name for channel in channels], urgency))
     if arguments.sounder:
         arrived = _sound(config) and arrived
     return 0 if arrived else FAILED
@@ -60,13 +63,13 @@ def _chosen(config: Config, names: Sequence[str] | None) -> list[Channel]:
     return [Channel(channel) for channel in known if names is None or channel.name in names]
 
 
-def _test(config: Config, names: list[str]) -> Notification:
+def _test(config: Config, names: list[str], urgency: Urgency) -> Notification:
     return Notification(
         key="test-command",
         tag="test",
         title=test_title(config.device.name),
         text=test_text("command"),
-        urgency=Urgency.NORMAL,
+        urgency=urgency,
         recipients=tuple(names),
         lasts_s=LASTS_S,
     )

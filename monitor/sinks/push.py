@@ -106,6 +106,8 @@ class PushSink(Sink):
 
     @override
     def tick(self) -> None:
+        for worker in self._workers:
+            worker.raise_error()
         now = self._now()
         reached = None if self._hub_reached is None else self._hub_reached()
         self._carry_out(self._policy.tick(now, hub_reached=reached))
@@ -119,7 +121,8 @@ class PushSink(Sink):
     @override
     def fault(self) -> str:
         sounder = "" if self._sounder is None else self._sounder.fault()
-        faults = [self._ledger.fault(), self._queue.fault(), self._listen_fault, sounder]
+        stuck = [worker.fault() for worker in self._workers]
+        faults = [self._ledger.fault(), *stuck, self._queue.fault(), self._listen_fault, sounder]
         return " ".join(fault for fault in faults if fault)
 
     @override

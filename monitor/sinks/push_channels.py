@@ -155,7 +155,9 @@ def _with_urgency(
         case "pover":
             low, high = _PUSHOVER_EXPIRE_S
             parts |= {"priority": _PUSHOVER[urgency], "interval": _PUSHOVER_RETRY_S}
-            parts["expire"] = round(min(max(left_s, low), high))
+            # Not beyond our own next one: two that ring on side by side are a nuisance and no help.
+            rings_s = min(left_s, notification.repeats_s) if notification.repeats_s else left_s
+            parts["expire"] = round(min(max(rings_s, low), high))
             if acknowledge_url:
                 parts |= {"supplemental_url": acknowledge_url, "supplemental_url_title": "Acknowledge"}
             return True

@@ -119,6 +119,7 @@ class FaultWatch:
                 recipients=names,
                 lasts_s=LASTS_S,
                 step=fault.chain.step,
+                repeats_s=REPEAT_S,
             )
 
     def _all_clear(self, kind: str, fault: _Fault, since: datetime, now: Now) -> Notification:

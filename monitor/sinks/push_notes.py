@@ -42,7 +42,8 @@ class Notification:
     """One message to some channels.
 
     ``key`` is unique. ``tag`` is what it is about: a newer one of a tag replaces an older one that still
-    waits. ``lasts_s``: how long it is news. ``episode_id``: what can be acknowledged with it.
+    waits. ``lasts_s``: how long it is news. ``repeats_s``: when the next one of its tag comes, 0 for never.
+    ``episode_id``: what can be acknowledged with it.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Notification:
     recipients: tuple[str, ...]
     lasts_s: float
     step: int = 1
+    repeats_s: float = 0.0
     episode_id: str | None = None
 
     def to_json(self) -> str:

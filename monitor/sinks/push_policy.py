@@ -179,6 +179,7 @@ class PushPolicy:
                 recipients=names,
                 lasts_s=CRY_LASTS_S,
                 step=cry.chain.step,
+                repeats_s=self.settings.repeat_every_s,
                 episode_id=cry.latest.episode_id,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 FIRST_BACK_OFF_S: Final = 2.0
 LAST_BACK_OFF_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.5
+STUCK_AFTER_S: Final = 60.0
+"""No attempt takes this long but one at a service that answers a byte at a time."""
 
 
 class ChannelWorker:
@@ -38,6 +41,8 @@ class ChannelWorker:
         self._ledger = ledger
         self._acknowledge_url = acknowledge_url
         self._tries: dict[str, int] = {}
+        self._busy_since_s: float | None = None
+        self._error: Exception | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         # Nothing in Python ends a thread that waits for a server; it must not keep the process.
@@ -71,11 +76,25 @@ class ChannelWorker:
                 return
             self._try(one)
 
+    def raise_error(self) -> None:
+        """Raise what ended the thread, if anything did. Whoever looks after the sink calls it."""
+        if self._error is not None:
+            raise self._error
+
+    def fault(self) -> str:
+        since_s = self._busy_since_s
+        if since_s is None or time.monotonic() - since_s < STUCK_AFTER_S:
+            return ""
+        return f"{self.name} has not answered for more than {STUCK_AFTER_S:.0f} s"
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            self.step()
-            self._wake.wait(LOOK_EVERY_S)
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                self.step()
+                self._wake.wait(LOOK_EVERY_S)
+        except Exception as error:  # noqa: BLE001  - raise_error raises it again
+            self._error = error
 
     def _try(self, one: Waiting) -> None:
         notification = one.notification
@@ -83,7 +102,9 @@ class ChannelWorker:
             self._give_up(one)
             return
         link = self._acknowledge_url(notification, self.name)
+        self._busy_since_s = time.monotonic()
         attempt = self._channel.send(notification, left_s=one.left_s, acknowledge_url=link)
+        self._busy_since_s = None
         if attempt.ok:
             self._tries.pop(one.key, None)
             self._queue.done(self.name, one)

@@ -62,7 +62,7 @@ def play(sounddevice: ModuleType, device: str | int | None, tone_hz: float, volu
     for rate_hz in dict.fromkeys([round(chosen["default_samplerate"]), *RATES_HZ]):
         try:
             stream = sounddevice.RawOutputStream(
-                device=chosen["index"], channels=1, samplerate=rate_hz, dtype="int16", latency="high"
+                device=chosen["index"], channels=1, samplerate=rate_hz, dtype="int16", latency=0.2
             )
         except sounddevice.PortAudioError as error:
             fault = str(error)

@@ -384,3 +384,24 @@ def test_nothing_in_the_state_folder_or_in_a_representation_shows_a_url(tmp_path
         sink.handle(episode())
         mum.wait_for(1)
         assert all(b"hunter22" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_channel_whose_thread_failed_is_told_to_the_service(mum, monkeypatch):
+    with running(on(mum)) as sink:
+        worker = sink._workers[0]
+        monkeypatch.setattr(worker, "step", lambda: 1 / 0)
+        worker.wake()
+        worker._thread.join(DEADLINE_S)
+        with pytest.raises(ZeroDivisionError):
+            sink.tick()
+
+
+def test_a_service_that_answers_without_end_is_a_fault(mum, monkeypatch):
+    monkeypatch.setattr("monitor.sinks.push_worker.STUCK_AFTER_S", 0.0)
+    mum.hold.clear()
+    with running(on(mum)) as sink:
+        assert sink.fault() == ""
+        sink.handle(episode())
+        mum.wait_for(1)
+        assert sink.fault() == "Mum has not answered for more than 0 s"
+        mum.hold.set()

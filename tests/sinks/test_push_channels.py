@@ -20,9 +20,9 @@ def http():
         yield receiver
 
 
-def note(urgency=Urgency.HIGH, *, title="Nursery: crying", text="Crying since 03:04, 20 s so far."):
+def note(urgency=Urgency.HIGH, *, title="Nursery: crying", text="Crying since 03:04, 20 s so far.", **keys):
     return Notification(
-        "cry-e1.1", "cry-e1", title, text, urgency, ("Mum",), lasts_s=300.0, step=2, episode_id="e1"
+        "cry-e1.1", "cry-e1", title, text, urgency, ("Mum",), 300.0, step=2, episode_id="e1", **keys
     )
 
 
@@ -73,11 +73,14 @@ def test_pushover_gets_each_priority_and_an_emergency_ends_with_the_news(http, m
     assert (forms[3]["title"], forms[3]["message"]) == ("Nursery: crying", "Crying since 03:04, 20 s so far.")
 
 
-@pytest.mark.parametrize(("left_s", "expire"), [(3.0, "30"), (90_000.0, "10800")])
-def test_pushover_takes_only_some_times(http, monkeypatch, left_s, expire):
+@pytest.mark.parametrize(
+    ("left_s", "repeats_s", "expire"),
+    [(3.0, 0.0, "30"), (90_000.0, 0.0, "10800"), (300.0, 60.0, "60"), (40.0, 60.0, "40")],
+)
+def test_pushover_rings_until_our_own_next_one(http, monkeypatch, left_s, repeats_s, expire):
     plugin = importlib.import_module("apprise.plugins.pushover").NotifyPushover
     monkeypatch.setattr(plugin, "notify_url", f"http://{http.address}/1/messages.json")
-    assert send("pover://user0key0@token0abc", Urgency.URGENT, left_s=left_s).ok
+    assert send("pover://user0key0@token0abc", Urgency.URGENT, left_s=left_s, repeats_s=repeats_s).ok
     assert http.received[0].form["expire"] == expire
 
 
