@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from monitor.errors import ModelError
+
+# Since 1.29 the library's Linux builds send the name and hash of each model, an identifier of the machine
+# and run times to its maker. Its own `disable_telemetry_events` comes too late for that: only this, before
+# the import, keeps everything in the house. Whatever stood there before does not count.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
 
 
 class Network:
