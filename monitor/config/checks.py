@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.config.schema import Config, DetectConfig, MicrophoneConfig, MqttConfig, PushConfig, SourceConfig
+from monitor.config.schema import (
+    ClipsConfig,
+    Config,
+    DetectConfig,
+    MicrophoneConfig,
+    MqttConfig,
+    PushConfig,
+    SourceConfig,
+)
 
 
 def contradictions(config: Config) -> Iterator[str]:
@@ -13,6 +21,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _microphone(config.microphone)
     yield from _detect(config.detect)
     yield from _mqtt(config.mqtt)
+    yield from _clips(config.clips)
     yield from _push(config.push)
 
 
@@ -73,3 +82,11 @@ def _push(push: PushConfig) -> Iterator[str]:
         for name, value in {"daily_test": push.daily_test, "callback_listen": push.callback_listen}.items():
             if value is not None:
                 yield f"push.{name} has no effect without channels: set push.channels_file or leave it out."
+
+
+def _clips(clips: ClipsConfig) -> Iterator[str]:
+    if clips.pre_roll_s >= clips.max_s:
+        yield (
+            f"clips.pre_roll_s = {clips.pre_roll_s:g} leaves no room for crying in clips.max_s = "
+            f"{clips.max_s:g}: lower the one or raise the other."
+        )

@@ -366,6 +366,33 @@ class ServiceConfig(Section):
     )
 
 
+class HistoryConfig(Section):
+    """What is remembered of each night, for `cradlewatch report`. No audio."""
+
+    enabled: bool = _key(True, "Remember episodes, levels per minute, faults and alerts in the state folder.")
+    keep_days: int = _key(90, "Age at which a night is forgotten.", unit="days", ge=1, le=3650)
+    max_mb: int = _key(
+        64,
+        "Size of the file; when it is reached, levels of the oldest nights go first.",
+        unit="MB",
+        ge=1,
+        le=4096,
+    )
+
+
+class ClipsConfig(Section):
+    """Audio of episodes, kept in the state folder. Off unless somebody switches it on."""
+
+    enabled: bool = _key(False, "Keep the sound of each episode as a file.")
+    pre_roll_s: float = _key(10.0, "Audio kept from before the crying began.", unit="s", ge=0, le=30)
+    max_s: float = _key(120.0, "Longest audio of one episode, pre-roll and all.", unit="s", ge=5, le=600)
+    keep_days: int = _key(7, "Age at which a clip is deleted.", unit="days", ge=1, le=3650)
+    max_mb: int = _key(256, "Size of all clips together; the oldest give way.", unit="MB", ge=1, le=65536)
+    format: Literal["flac", "opus"] = _key(
+        "flac", "flac keeps every sample; opus takes a seventh of the room."
+    )
+
+
 class MetricsConfig(Section):
     """Figures for Prometheus; needs `pip install 'cradlewatch[metrics]'`."""
 
@@ -390,6 +417,8 @@ class Config(BaseModel):
     jsonl: JsonlConfig = JsonlConfig()
     push: PushConfig = PushConfig()
     sounder: SounderConfig = SounderConfig()
+    history: HistoryConfig = HistoryConfig()
+    clips: ClipsConfig = ClipsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
     metrics: MetricsConfig = MetricsConfig()
