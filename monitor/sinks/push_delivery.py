@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
+
+_TAGS_KNOWN: Final = 64
+"""Tags of which the delivery is remembered; there are never as many alarms at once."""
 
 State = Literal["none", "delivered", "retrying", "failed"]
 
@@ -49,7 +52,10 @@ class DeliveryLedger:
             self._channels[channel] = _Channel("delivered")
             self._delivered += 1
             self._last_delivered_at = datetime.now(UTC)
+            self._delivered_s.pop(tag, None)
             self._delivered_s[tag] = self._monotonic_s()
+            if len(self._delivered_s) > _TAGS_KNOWN:
+                del self._delivered_s[next(iter(self._delivered_s))]
             self._changed.notify_all()
 
     def retrying(self, channel: str, reason: str) -> None:

@@ -109,15 +109,20 @@ class PushQueue:
         return sorted(waiting, key=lambda one: -one.notification.urgency)
 
     def done(self, channel: str, one: Waiting) -> None:
+        place = channel, one.notification.tag
         with self._lock:
-            self._by_tag.get((channel, one.notification.tag), set()).discard(one.key)
+            keys = self._by_tag.get(place, set())
+            keys.discard(one.key)
+            if not keys:
+                self._by_tag.pop(place, None)
         self._outbox.done(one.key, channel=channel)
 
     def defer(self, channel: str, one: Waiting, for_s: float) -> None:
         self._outbox.defer(one.key, for_s, channel=channel)
 
-    def waiting(self) -> int:
-        return self._outbox.waiting()
+    def waiting(self, channel: str | None = None) -> int:
+        """How many wait for ``channel``, or for all."""
+        return self._outbox.waiting(channel)
 
     def tick(self) -> None:
         self._outbox.tick()

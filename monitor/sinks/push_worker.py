@@ -71,6 +71,8 @@ class ChannelWorker:
 
     def step(self) -> None:
         """Try once whatever may be tried now."""
+        if not self._queue.waiting(self.name):
+            self._tries.clear()  # what was withdrawn in between as well
         for one in self._queue.pending(self.name):
             if self._stopping.is_set():
                 return

@@ -86,6 +86,14 @@ def test_an_acknowledgement_of_another_episode_changes_nothing():
     assert len(night.live(60)) == 1
 
 
+def test_what_is_no_longer_acknowledged_is_an_alarm_again():
+    night = Night(repeat_every_s=60)
+    night.cry()
+    night.acknowledge()
+    night.clock.advance(60)
+    assert who(night.acknowledge(state="unacknowledged")) == [("Mum",)]
+
+
 def test_the_end_is_told_quietly_to_those_who_were_alarmed():
     night = Night(MUM, DAD)
     night.cry()

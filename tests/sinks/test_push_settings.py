@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import structlog
 
 from monitor.errors import ConfigError
+from monitor.sinks.push_channels import Channel
 from monitor.sinks.push_settings import ChannelSettings, read_channels
 
 GOOD = """
@@ -82,3 +85,10 @@ def test_a_file_that_others_may_read_or_change_is_warned_of(read, mode, warned):
         read(GOOD, mode)
     assert [entry["event"] for entry in logs] == ["push.channels_open_to_others"] * warned
     assert all(entry["remedy"].startswith("chmod 600 ") for entry in logs)
+
+
+def test_the_example_that_we_give_away_can_be_used():
+    channels = read_channels(Path(__file__).parents[2] / "deploy/config/push-channels.example.toml")
+    assert len(channels) == 5
+    for channel in channels:
+        Channel(channel).check()
