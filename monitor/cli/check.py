@@ -1,4 +1,4 @@
-"""Test what the monitor depends on: microphone, models and broker. One line each, with the remedy.
+"""Test what the monitor depends on: microphone, models, broker, push. One line each, with the remedy.
 
 Exit code 0 when all is well, 1 when something is not. Stop the service first: a microphone serves
 one program only, unless a sound server shares it.
@@ -22,8 +22,10 @@ from monitor.config import Config
 from monitor.detect.loading import verify_artifacts
 from monitor.errors import MonitorError
 from monitor.service.app import audio_source, mqtt_settings
+from monitor.service.push import push_settings
 from monitor.service.signal_watch import SignalWatch
 from monitor.sinks.mqtt_probe import probe
+from monitor.sinks.push_channels import Channel
 from monitor.types import SILENCE_DBFS, Block, EndOfStream, Gap, samples
 
 LISTEN_S: Final = 2.0
@@ -135,8 +137,20 @@ def check_broker(config: Config) -> Outcome:
     )
 
 
+def check_push(config: Config) -> Outcome:
+    """Read the channels without alarming anybody."""
+    settings = push_settings(config)
+    if settings is None or not settings.channels:
+        return Outcome(ok=None, text="not configured: set push.channels_file to alert phones directly")
+    for channel in settings.channels:
+        Channel(channel).check()
+    names = ", ".join(channel.name for channel in settings.channels)
+    return Outcome(ok=True, text=f"{names}: usable; `cradlewatch alert test` tries whether they arrive")
+
+
 CHECKS: Final[dict[str, Callable[[Config], Outcome]]] = {
     "microphone": check_source,
     "models": check_models,
     "broker": check_broker,
+    "push": check_push,
 }

@@ -78,6 +78,18 @@ def test_only_what_was_asked_for_is_tested(check):
     assert list(lines) == ["models"]
 
 
+def test_push_channels_are_read_and_nobody_is_alarmed(check, tmp_path):
+    file = tmp_path / "channels.toml"
+    file.write_text(f'[[channel]]\nname = "Mum"\nurl = "json://127.0.0.1:{free_port()}/x"\n')
+    code, lines = check(room(), f"push.channels_file={file}")
+    assert (code, lines["push"][0]) == (0, "OK")
+    assert lines["push"][1].startswith("Mum: usable")
+    file.write_text('[[channel]]\nname = "Mum"\nurl = "nonsense://secret/x"\n')
+    code, lines = check(room(), f"push.channels_file={file}")
+    assert (code, lines["push"][0]) == (1, "FAIL")
+    assert "secret" not in lines["push"][1]
+
+
 @pytest.mark.broker
 def test_a_broker_that_answers_is_all_right(check, mosquitto):
     code, lines = check(room(), f"mqtt.host={mosquitto.host}", f"mqtt.port={mosquitto.port}")
