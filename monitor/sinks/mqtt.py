@@ -38,12 +38,20 @@ def _up_to_two_seconds() -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class _SentState:
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class MqttStats:
     connected: bool
     connections: int
     """Times that a connection was made."""
     waiting: int
     """Events not yet acknowledged by the broker with success."""
+    settling: int
+    """Events that the broker acknowledged and has perhaps not saved yet."""
     unheard: int
     """Events that the broker took and had nobody to give to; they are tried again while they are news."""
     late: int
@@ -85,7 +93,7 @@ class MqttSink(Sink):
         self._ledger = EpisodeLedger(self._outbox, monotonic_s=monotonic_s)
         calm = homeassistant.calm(self._topics)
         self._states: dict[str, Publication] = {calm.topic: calm}
-        self._in_flight: dict[Ticket, str] = {}
+        self._in_flight: dict[Ticket, _SentState] = {}
         self._asked: dict[int | None, str] = {}
         self._denied: dict[str, Fault] = {}
         self._announced = False
@@ -144,6 +152,7 @@ class MqttSink(Sink):
             connected=self._is_up,
             connections=self._connections,
             waiting=self._events.waiting,
+            settling=self._events.settling,
             unheard=self._events.unheard,
             late=self._events.late,
             evicted=outbox.evicted,
@@ -254,8 +263,13 @@ class MqttSink(Sink):
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
-        topic = self._events.acknowledged(report.ticket, report.code, failed=report.failed)
-        topic = self._in_flight.pop(report.ticket, topic)
+        state = self._in_flight.pop(report.ticket, None)
+        if state is None:
+            topic = self._events.acknowledged(report.ticket, report.code, failed=report.failed)
+        else:
+            topic = state.topic
+            if not report.failed:
+                self._events.state_acknowledged(state.number)
         if topic is not None:
             self._refused += report.failed
             self._note(topic, report, "publish")
@@ -308,7 +322,7 @@ class MqttSink(Sink):
             # paho is full because the broker does not acknowledge: say all again a little later.
             self._announce_at_s = self._monotonic_s() + 1.0
         else:
-            self._in_flight[ticket] = publication.topic
+            self._in_flight[ticket] = _SentState(publication.topic, self._events.state_sent())
 
     def _send_events(self) -> None:
         if not self._is_up:
@@ -318,3 +332,6 @@ class MqttSink(Sink):
             if ticket is None:
                 return
             self._events.sent(ticket, outgoing)
+        if self._events.settling and not self._in_flight:
+            # No state is on its way that would settle them: say again what everybody knows.
+            self._send_state(homeassistant.availability(self._topics, homeassistant.ONLINE))

@@ -7,9 +7,10 @@ With MQTT 5 an event is removed only when the broker has said that it took it. A
 MQTT 3.1.1 carries no reason: a broker whose access list forbids the topic acknowledges and drops.
 
 A broker may also say that it took it and die before it has saved it. Mosquitto acknowledges first and saves
-afterwards, even with autosave_on_changes: 3 of 195 kills cost what it had acknowledged (tests/soak/kills.py).
-So an event stays in the outbox until the broker has answered something later over the same connection; when
-the connection is lost before, the event is sent again, and its id tells a consumer that it is the same.
+later, even with autosave_on_changes: 3 of 195 kills cost what it had acknowledged (tests/soak/kills.py).
+So an event stays in the outbox for two more rounds with the broker: a retained state, which makes it save,
+and another, which it answers only after that. When the connection is lost before, the event is sent again,
+and its id tells a consumer that it is the same.
 
 And it may have nobody to give it to, for the hub restarts: what MQTT 5 calls "no matching subscribers" is
 tried again while the event is news.
@@ -36,9 +37,7 @@ FIRST_PAUSE_S: Final = 5.0
 LAST_PAUSE_S: Final = 300.0
 """Between tries at a topic that the broker refuses us."""
 
-SETTLES_AFTER_S: Final = 0.25
-"""An answer so long after the acknowledgement of an event shows that the broker came to save it: Mosquitto
-saves between two rounds of its one loop, which last milliseconds, and answers nothing while it saves."""
+_ROUNDS: Final = 2
 
 RETRY_UNHEARD_S: Final = 10.0
 """Between tries of events that nobody subscribed to; a birth message of the hub cuts it short."""
@@ -53,6 +52,15 @@ _ALARMS: Final = frozenset({"started", "escalated", "test"})
 class Outgoing:
     entry: Entry
     publication: Publication
+
+
+@dataclass(slots=True)
+class _Settling:
+    """Acknowledged; the next round counts when its publication was sent after ``after``."""
+
+    key: str
+    after: int
+    rounds: int = _ROUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,8 @@ class EventDelivery:
         self._topics = topics
         self._monotonic_s = monotonic_s
         self._in_flight: dict[Ticket, Outgoing] = {}
-        self._settling: dict[int, tuple[str, float]] = {}
-        self._answered_at_s = 0.0
+        self._settling: dict[int, _Settling] = {}
+        self._states_sent = 0
         self._unheard: set[int] = set()
         self._retry_unheard_at_s = 0.0
         self._refusals: dict[str, _Refusal] = {}
@@ -95,6 +103,11 @@ class EventDelivery:
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def settling(self) -> int:
+        """Events that the broker acknowledged and has perhaps not saved yet."""
+        return len(self._settling)
 
     @property
     def unheard(self) -> int:
@@ -129,9 +142,20 @@ class EventDelivery:
     def sent(self, ticket: Ticket, outgoing: Outgoing) -> None:
         self._in_flight[ticket] = outgoing
 
+    def state_sent(self) -> int:
+        """Count a retained state that is sent; the number is for ``state_acknowledged``."""
+        self._states_sent += 1
+        return self._states_sent
+
+    def state_acknowledged(self, number: int) -> None:
+        """Count a round for each event that was acknowledged before this state was sent."""
+        for settling in self._settling.values():
+            if number > settling.after:
+                settling.rounds -= 1
+                settling.after = self._states_sent
+
     def acknowledged(self, ticket: Ticket, code: int, *, failed: bool) -> str | None:
         """Take note of an answer of the broker; the topic, or None when the ticket is not an event's."""
-        self._answered_at_s = self._monotonic_s()
         outgoing = self._in_flight.get(ticket)
         if outgoing is None:
             return None
@@ -164,9 +188,9 @@ class EventDelivery:
     def settle(self, *, at_stop: bool = False) -> None:
         """Remove from the outbox what the broker has for sure; at a stop, all that it acknowledged."""
         settled = {
-            number: key
-            for number, (key, acknowledged_s) in self._settling.items()
-            if at_stop or self._answered_at_s - acknowledged_s >= SETTLES_AFTER_S
+            number: settling.key
+            for number, settling in self._settling.items()
+            if at_stop or settling.rounds <= 0
         }
         if settled:
             # In this order: another thread that asks for alarms must not see them wait again.
@@ -185,7 +209,7 @@ class EventDelivery:
 
     def _on_accepted(self, outgoing: Outgoing) -> None:
         item = outgoing.entry.item
-        self._settling[outgoing.entry.number] = (item.key, self._monotonic_s())
+        self._settling[outgoing.entry.number] = _Settling(item.key, self._states_sent)
         if outgoing.publication.topic == self._topics.late:
             self.late += 1
             log.warning("mqtt.event_late", kind=item.kind, event_id=item.key)

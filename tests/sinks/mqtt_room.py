@@ -70,8 +70,13 @@ def work(sink: MqttSink, condition: Callable[[], object], what: str, timeout_s: 
 
 
 def settle(sink: MqttSink) -> None:
-    """Until connected and all events acknowledged."""
-    work(sink, lambda: sink.stats().connected and sink.stats().waiting == 0, "the sink is connected")
+    """Until connected, and the broker has all events for sure."""
+
+    def settled() -> bool:
+        stats = sink.stats()
+        return stats.connected and stats.waiting == stats.settling == 0
+
+    work(sink, settled, "the sink is connected and has delivered")
 
 
 @contextlib.contextmanager
@@ -122,7 +127,11 @@ def _pass_on(client: socket.socket, target_port: int, answer: bytes, levels: lis
         client.sendall(answer)
         client.close()
         return
-    target = socket.create_connection((HOST, target_port))
+    try:
+        target = socket.create_connection((HOST, target_port))
+    except OSError:  # nobody behind the gate at the moment
+        client.close()
+        return
     target.sendall(first)
     for source, sink in ((client, target), (target, client)):
         threading.Thread(target=_pump, args=(source, sink), daemon=True).start()

@@ -13,10 +13,9 @@ import pytest
 
 from monitor.errors import PermanentSinkError
 from monitor.sinks.mqtt import MqttSink
-from monitor.sinks.mqtt_events import SETTLES_AFTER_S
 from tests.broker import DEADLINE_S, Subscriber, retained
 from tests.sinks.messages import HUNGRY, episode, health, telemetry
-from tests.sinks.mqtt_room import BASE, DISCOVERY, Clock, running_sink, settings_for, settle, work
+from tests.sinks.mqtt_room import BASE, DISCOVERY, running_sink, settings_for, settle, work
 
 pytestmark = pytest.mark.broker
 
@@ -93,7 +92,6 @@ def test_closing_says_offline_and_keeps_the_entities(mosquitto):
 _CHILD = """
 import sys, time
 from monitor.sinks.mqtt import MqttSink
-from monitor.sinks.mqtt_events import SETTLES_AFTER_S
 from tests.sinks.messages import episode
 from tests.sinks.mqtt_room import settings_for
 sink = MqttSink(settings_for(int(sys.argv[1])))
@@ -125,16 +123,12 @@ def test_a_killed_process_is_called_offline_by_the_broker_and_leaves_no_crying_b
 
 
 def test_a_broker_that_forgot_all_is_told_all_again(mosquitto):
-    clock = Clock()
-    with running_sink(mosquitto, monotonic_s=clock.monotonic_s) as sink:
-        with Subscriber(mosquitto.port) as hub:
+    with running_sink(mosquitto) as sink:
+        with Subscriber(mosquitto.port):
             settle(sink)
-            sink.handle(episode())
+            for message in (health(), episode()):
+                sink.handle(message)
             settle(sink)
-            clock.ahead_s = SETTLES_AFTER_S
-            sink.handle(health())
-            hub.wait_for(lambda _: hub.on(f"{BASE}/health"))
-            work(sink, lambda: not sink._in_flight, "the broker has answered something later")
         mosquitto.kill()
         work(sink, sink.fault, "the loss is noticed")
         assert f"127.0.0.1:{mosquitto.port}" in sink.fault()

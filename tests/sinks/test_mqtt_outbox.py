@@ -108,7 +108,7 @@ def test_an_event_is_sent_again_when_the_broker_dies_just_after_it_has_acknowled
         with Subscriber(mosquitto.port, CRY) as hub:
             settle(sink)
             sink.handle(episode())
-            settle(sink)
+            work(sink, lambda: sink.stats().settling, "it is acknowledged")
             assert sink.reached()
             hub.wait_for(lambda _: hub.on(CRY))
         mosquitto.kill()  # without having saved anything
