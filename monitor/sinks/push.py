@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 OUTBOX_FILE: Final = "push.sqlite"
 LISTEN_AGAIN_S: Final = 10.0
+UNREACHABLE_AFTER_S: Final = 15.0
+"""One failed attempt is nothing: the next ones come within seconds."""
 
 
 def _now() -> Now:
@@ -110,6 +112,7 @@ class PushSink(Sink):
             worker.raise_error()
         now = self._now()
         reached = None if self._hub_reached is None else self._hub_reached()
+        self._policy.unreachable = self._ledger.unreachable(UNREACHABLE_AFTER_S)
         self._carry_out(self._policy.tick(now, hub_reached=reached))
         self._queue.tick()
         closed = self._listener is not None and not self._listener.is_open

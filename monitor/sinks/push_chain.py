@@ -25,7 +25,9 @@ class Chain:
     _step_s: float = 0.0
     _sent_s: float = 0.0
 
-    def due(self, now_s: float, urgency: Urgency) -> tuple[str, ...]:
+    def due(
+        self, now_s: float, urgency: Urgency, unreachable: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
         """Who has to be told now, and is taken as told: newcomers of a step, or all when it is repeated."""
         everyone = self.raised_s is None or urgency > self.urgency or self._is_repeated(now_s)
         if self.raised_s is None:
@@ -35,7 +37,7 @@ class Chain:
             self._climb(now_s)
         self.urgency = urgency
         reached = self._reached()
-        while not reached and self._climb(now_s):  # nobody there who would take it: ask the next at once
+        while unreachable.issuperset(reached) and self._climb(now_s):  # nobody there: ask the next at once
             reached = self._reached()
         names = tuple(name for name in reached if everyone or name not in self.told)
         if names:

@@ -148,7 +148,11 @@ def _with_urgency(
     match parts["schema"]:
         case "ntfy" | "ntfys":
             # Without image: a phone would load Apprise's logo from the internet for every cry.
-            parts |= {"priority": _NTFY[urgency], "include_image": False, "xtags": [_emoji(urgency)]}
+            parts |= {
+                "priority": _NTFY[urgency],
+                "include_image": False,
+                "xtags": [*parts.get("xtags", ()), _emoji(urgency)],
+            }
             if acknowledge_url:
                 parts["actions"] = f"http, Acknowledge, {acknowledge_url}, method=POST, clear=true"
             return True

@@ -31,6 +31,8 @@ class DeliveryStatus:
 class _Channel:
     state: State = "none"
     reason: str = ""
+    down_since_s: float | None = None
+    """When the first of the attempts failed that have failed one after the other."""
 
     def shown(self) -> str:
         return f"{self.state}: {self.reason}" if self.reason else self.state
@@ -60,13 +62,13 @@ class DeliveryLedger:
 
     def retrying(self, channel: str, reason: str) -> None:
         with self._changed:
-            self._channels[channel] = _Channel("retrying", reason)
+            self._channels[channel] = _Channel("retrying", reason, self._down_since_s(channel))
             self._changed.notify_all()
 
     def failed(self, channel: str, reason: str) -> None:
         """It was no news any more before it could be delivered."""
         with self._changed:
-            self._channels[channel] = _Channel("failed", reason)
+            self._channels[channel] = _Channel("failed", reason, self._down_since_s(channel))
             self._failed += 1
             self._changed.notify_all()
 
@@ -75,7 +77,7 @@ class DeliveryLedger:
         with self._changed:
             now = self._channels[channel]
             if now.state == "retrying":
-                self._channels[channel] = _Channel("failed", now.reason)
+                self._channels[channel] = _Channel("failed", now.reason, now.down_since_s)
             self._changed.notify_all()
 
     def last_reason(self, channel: str) -> str:
@@ -103,6 +105,19 @@ class DeliveryLedger:
                 waiting=waiting,
                 last_delivered_at=self._last_delivered_at,
             )
+
+    def unreachable(self, for_s: float) -> frozenset[str]:
+        """The channels by which nothing got through for so long."""
+        with self._changed:
+            since = {name: channel.down_since_s for name, channel in self._channels.items()}
+            now_s = self._monotonic_s()
+            return frozenset(
+                name for name, at_s in since.items() if at_s is not None and now_s - at_s >= for_s
+            )
+
+    def _down_since_s(self, channel: str) -> float:
+        since_s = self._channels[channel].down_since_s
+        return self._monotonic_s() if since_s is None else since_s
 
     def fault(self) -> str:
         with self._changed:

@@ -58,14 +58,16 @@ class FaultWatch:
     def on_hub(self, now: Now, *, reached: bool) -> None:
         self._note("hub", now, "", ok=reached)
 
-    def due(self, now: Now, urgency: Urgency) -> Iterator[Notification]:
+    def due(self, now: Now, urgency: Urgency, unreachable: frozenset[str]) -> Iterator[Notification]:
         """What has to be told now of the faults of one urgency."""
         for kind, fault in self._faults.items():
             lost_s = fault.lost_s
             if _URGENCY[kind] is not urgency or lost_s is None:
                 continue
             if now.monotonic_s - lost_s >= self._settings.fault_after_s:
-                yield from self._told(kind, fault, now)
+                names = fault.chain.due(now.monotonic_s, urgency, unreachable)
+                if names:
+                    yield self._alert(kind, fault, names, now)
 
     def over(self, now: Now) -> tuple[list[str], list[Notification]]:
         """Tags of faults that are over since the last call, and the all-clears to those who were told."""
@@ -106,21 +108,19 @@ class FaultWatch:
             fault.lost_s = now.monotonic_s
             fault.since = fault.since or now.local
 
-    def _told(self, kind: str, fault: _Fault, now: Now) -> Iterator[Notification]:
-        names = fault.chain.due(now.monotonic_s, _URGENCY[kind])
-        if names:
-            assert fault.since is not None
-            yield Notification(
-                key=f"fault-{kind}-{fault.since:%Y%m%dT%H%M%S}.{fault.chain.sent}",
-                tag=f"fault-{kind}",
-                title=text.fault_title(self._settings.device_name, kind),
-                text=text.fault_text(kind, fault.since, now.local.tzinfo, fault.reason),
-                urgency=_URGENCY[kind],
-                recipients=names,
-                lasts_s=LASTS_S,
-                step=fault.chain.step,
-                repeats_s=REPEAT_S,
-            )
+    def _alert(self, kind: str, fault: _Fault, names: tuple[str, ...], now: Now) -> Notification:
+        assert fault.since is not None, "it is lost"
+        return Notification(
+            key=f"fault-{kind}-{fault.since:%Y%m%dT%H%M%S}.{fault.chain.sent}",
+            tag=f"fault-{kind}",
+            title=text.fault_title(self._settings.device_name, kind),
+            text=text.fault_text(kind, fault.since, now.local.tzinfo, fault.reason),
+            urgency=_URGENCY[kind],
+            recipients=names,
+            lasts_s=LASTS_S,
+            step=fault.chain.step,
+            repeats_s=REPEAT_S,
+        )
 
     def _all_clear(self, kind: str, fault: _Fault, since: datetime, now: Now) -> Notification:
         key = f"fault-{kind}-{since:%Y%m%dT%H%M%S}.over"

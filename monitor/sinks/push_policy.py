@@ -62,10 +62,14 @@ class _Cry:
 
 @dataclass(slots=True)
 class PushPolicy:
-    """Messages and ticks in, :class:`Orders` out."""
+    """Messages and ticks in, :class:`Orders` out.
+
+    ``unreachable``: the channels that fail; whoever knows sets it. When all of a step do, the next is asked.
+    """
 
     settings: PushSettings
     state: PolicyState = field(default_factory=PolicyState)
+    unreachable: frozenset[str] = frozenset()
     _recipients: tuple[Recipient, ...] = ()
     _controls: ControlsMessage | None = None
     _cry: _Cry | None = None
@@ -167,7 +171,7 @@ class PushPolicy:
             return
         if not self._may_alarm(cry.urgency, now):
             return
-        names = cry.chain.due(now.monotonic_s, cry.urgency)
+        names = cry.chain.due(now.monotonic_s, cry.urgency, self.unreachable)
         if names:
             urgent = cry.urgency is Urgency.URGENT
             yield Notification(
@@ -208,7 +212,7 @@ class PushPolicy:
         send = [*self._restart_due(now), *self._cry_due(now), *self._daily_due(now)]
         for urgency in (Urgency.URGENT, Urgency.HIGH):
             if self._may_send(urgency, now):
-                send += self._faults.due(now, urgency)
+                send += self._faults.due(now, urgency, self.unreachable)
         # Behind what is due: an alarm that is over is told of last.
         over, notes = self._faults.over(now)
         for note in notes:

@@ -251,6 +251,20 @@ def test_a_channel_that_hangs_does_not_hold_up_another(mum, dad):
         mum.hold.set()
 
 
+def test_when_mums_phone_cannot_be_reached_dad_is_asked_before_his_turn(dad):
+    clock = Clock()
+    mum = ChannelSettings("Mum", f"json://127.0.0.1:{free_port()}/x")
+    with running(mum, on(dad, "Dad", step=2), clock=clock, next_step_after_s=600.0) as sink:
+        sink.handle(episode())
+        assert sink._ledger.wait_for(lambda: sink.delivery().state == "retrying", DEADLINE_S)
+        clock.advance(14)
+        sink.tick()
+        assert dad.received == []
+        clock.advance(1)
+        sink.tick()
+        assert dad.wait_for(1)[0].json["step"] == "2"
+
+
 def test_an_acknowledged_cry_is_not_delivered_late():
     port = free_port()
     mum = ChannelSettings("Mum", f"json://127.0.0.1:{port}/x")

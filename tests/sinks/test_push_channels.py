@@ -39,7 +39,7 @@ def send(url, *args, link=LINK, left_s=120.0, **keys):
 
 def test_ntfy_gets_each_priority_a_button_and_no_picture_from_the_internet(http):
     for urgency in ALL:
-        assert send(f"ntfy://{http.address}/topic?priority=min", urgency).ok
+        assert send(f"ntfy://{http.address}/topic?priority=min&tags=nursery", urgency).ok
     # 2, 3, 4 and 5: ntfy knows them by name, and the one without a header is its default, 3.
     assert [r.headers.get("x-priority") for r in http.received] == ["low", None, "high", "max"]
     urgent = http.received[-1]
@@ -50,7 +50,7 @@ def test_ntfy_gets_each_priority_a_button_and_no_picture_from_the_internet(http)
         "message": "Crying since 03:04, 20 s so far.",
     }
     assert urgent.headers["x-actions"] == f"http, Acknowledge, {LINK}, method=POST, clear=true"
-    assert urgent.headers["x-tags"] == "rotating_light"
+    assert urgent.headers["x-tags"] == "nursery,rotating_light"
     assert "x-icon" not in urgent.headers
 
 

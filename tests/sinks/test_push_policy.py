@@ -138,6 +138,17 @@ def test_a_step_that_nobody_answers_is_passed_over_at_once():
     assert who(night.cry()) == [("Dad",)]
 
 
+def test_when_nobody_of_a_step_can_be_reached_the_next_is_asked_at_once():
+    night = Night(MUM, DAD, GRAN, next_step_after_s=600, repeat_every_s=600)
+    night.cry()
+    assert night.live(20) == []
+    night.policy.unreachable = frozenset({"Mum"})
+    assert who(night.live(1)) == [("Dad",)]
+    assert night.live(60) == [], "he can be reached, as far as we know"
+    night.policy.unreachable = frozenset({"Mum", "Dad"})
+    assert who(night.live(1)) == [("Gran",)]
+
+
 def test_an_episode_whose_start_was_missed_is_told_all_the_same():
     assert who(Night().cry("updated", crying_s=12)) == [("Mum",)]
 
