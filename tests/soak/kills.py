@@ -223,7 +223,7 @@ class Stage:
         self.broker.kill()
 
 
-def run(folder: Path, kills: int, seed: int) -> tuple[Counter[str], float]:
+def run(folder: Path, kills: int, seed: int, pause_s: float) -> tuple[Counter[str], float]:
     """Kill, then let all recover and settle; how often each was killed, and how long it took."""
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
@@ -235,14 +235,16 @@ def run(folder: Path, kills: int, seed: int) -> tuple[Counter[str], float]:
             stage.start(name)
         wait_until((folder / "subscribed").exists, "the consumer has subscribed")
         stage.start("monitor")
-        _kill_at_random(stage, kills, chance, killed)
+        _kill_at_random(stage, kills, chance, killed, pause_s)
         _settle(stage)
     finally:
         stage.close()
     return killed, time.monotonic() - began_s
 
 
-def _kill_at_random(stage: Stage, kills: int, chance: random.Random, killed: Counter[str]) -> None:
+def _kill_at_random(
+    stage: Stage, kills: int, chance: random.Random, killed: Counter[str], pause_s: float
+) -> None:
     """Outages overlap: whoever is dead comes back in its own time, whatever happens to the others."""
     dead: dict[str, float] = {}
     next_kill_s = time.monotonic()
@@ -257,7 +259,7 @@ def _kill_at_random(stage: Stage, kills: int, chance: random.Random, killed: Cou
             stage.kill(name)
             killed[name] += 1
             dead[name] = time.monotonic() + chance.uniform(0.0, 0.3)
-            next_kill_s = time.monotonic() + chance.uniform(0.05, 0.4)
+            next_kill_s = time.monotonic() + chance.uniform(0.05, pause_s)
         time.sleep(0.002)
 
 
@@ -340,12 +342,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause-s", type=float, default=0.4, help="longest time between two kills")
     parser.add_argument("--folder", type=Path, help="where journals and logs stay; not set: removed")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        killed, took_s = run(folder, given.kills, given.seed)
+        killed, took_s = run(folder, given.kills, given.seed, given.pause_s)
         found = account(folder)
     print(table(killed, took_s, found))
     for line in (*found.lost, *found.doubled)[:20]:
