@@ -118,6 +118,8 @@ class ChannelWorker:
         back_off_s = min(FIRST_BACK_OFF_S * 2 ** (tries - 1), LAST_BACK_OFF_S)
         self._queue.defer(self.name, one, back_off_s)
         self._ledger.retrying(self.name, attempt.reason)
+        if not self._queue.waiting(self.name):  # withdrawn while it was tried
+            self._ledger.withdrawn(self.name)
         if tries == 1:
             log.warning("push.retrying", channel=self.name, key=one.key, reason=attempt.reason)
 

@@ -74,5 +74,5 @@ def test_importing_every_module_has_no_effects():
 def test_the_service_does_not_carry_what_only_other_commands_need():
     loaded = python(IMPORT_RUN)
     assert "onnxruntime" in loaded
-    for library in ("rich", "amqtt", "soundfile", "sounddevice", "torch", "scipy"):
+    for library in ("rich", "amqtt", "apprise", "soundfile", "sounddevice", "torch", "scipy"):
         assert library not in loaded, library

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,6 +178,21 @@ def test_what_was_withdrawn_is_not_sent(mum):
     line.live(60)
     assert len(mum.received) == 1
     assert line.queue.waiting() == 0
+
+
+def test_what_is_withdrawn_while_it_fails_is_not_said_to_be_retried(mum):
+    line = Line(mum.port)
+    line.put()
+    mum.answers.append(500)
+    mum.hold.clear()
+    trying = threading.Thread(target=line.worker.step)
+    trying.start()
+    mum.wait_for(1)
+    line.queue.withdraw("cry-e1")
+    mum.hold.set()
+    trying.join(DEADLINE_S)
+    assert line.status.state == "failed"
+    assert "500" in line.status.channels["Mum"]
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_dropped(tmp_path, mum):
