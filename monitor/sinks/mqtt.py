@@ -132,6 +132,7 @@ class MqttSink(Sink):
         self._outbox.tick()
         self._work()
         self._send_events()
+        self._hasten_settling()
         self._link.supervise()
 
     @override
@@ -325,13 +326,13 @@ class MqttSink(Sink):
             self._in_flight[ticket] = _SentState(publication.topic, self._events.state_sent())
 
     def _send_events(self) -> None:
-        if not self._is_up:
-            return
-        for outgoing in self._events.due():
+        for outgoing in self._events.due() if self._is_up else ():
             ticket = self._link.send(outgoing.publication)
             if ticket is None:
                 return
             self._events.sent(ticket, outgoing)
-        if self._events.settling and not self._in_flight:
-            # No state is on its way that would settle them: say again what everybody knows.
+
+    def _hasten_settling(self) -> None:
+        """Say again what everybody knows, where no state is on its way that lets events settle."""
+        if self._is_up and self._events.settling and not self._in_flight:
             self._send_state(homeassistant.availability(self._topics, homeassistant.ONLINE))

@@ -89,6 +89,16 @@ def test_closing_says_offline_and_keeps_the_entities(mosquitto):
     assert "disconnected" in mosquitto.log()
 
 
+def test_offline_is_the_last_word_also_when_an_event_goes_out_with_it(mosquitto):
+    for _ in range(5):
+        with Subscriber(mosquitto.port, CRY) as hub, running_sink(mosquitto) as sink:
+            settle(sink)
+            sink.handle(episode())
+            sink.close(5)
+            hub.wait_for(lambda _, hub=hub: hub.on(CRY))
+            assert retained(mosquitto.port)[AVAILABILITY] == "offline"
+
+
 _CHILD = """
 import sys, time
 from monitor.sinks.mqtt import MqttSink
