@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
+import stat
 import sys
 import threading
 from collections.abc import Mapping
@@ -29,6 +31,8 @@ finally:
 
 _SYSLOG_PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _SECRET_WORDS: Final = ("password", "secret", "token")
+TAKEN_WITHIN_MS: Final = 200
+"""How long a line waits for its reader, the first time; while lines are lost none waits."""
 _KEY_ORDER: Final = ("timestamp", "level", "event", "thread")
 
 
@@ -38,8 +42,8 @@ def configure_logging(
     *,
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
-) -> None:
-    """Set up structlog and the standard library's logging.
+) -> LogStream:
+    """Set up structlog and the standard library's logging; what both write to.
 
     ``form`` is "console", "logfmt", "json" or "auto" (console on a terminal, else logfmt). Under
     systemd each line begins with its syslog priority, which journald takes off.
@@ -59,32 +63,73 @@ def configure_logging(
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=form != "console"))
     renderer = [*_renderers(form, stream), *([_prefix_priority] if journal else [])]
     number = logging.getLevelNamesMapping()[level.upper()]
+    lasting = LogStream(stream)
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(_Lasting(stream)),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(lasting),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
-    _route_standard_library(stream, shared, renderer, number)
+    _route_standard_library(lasting, shared, renderer, number)
+    return lasting
 
 
-class _Lasting:
-    """A stream that outlives its reader.
+class LogStream:
+    """A stream that outlives its reader, and does not wait for one.
 
-    A journal that restarts closes the pipe. That has to cost lines, not the monitor; and where would
-    it be reported, if not here?
+    A journal that restarts closes the pipe, and one that hangs lets it fill up. Both have to cost lines, not
+    the monitor: a thread that waits to write a line no longer listens.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._descriptor = _waitable(stream)
+        # Reentrant: a signal handler may log while its thread does.
+        self._lock = threading.RLock()
+        self._blocked = False
+        self.lost_lines = 0
+        """Lines that nobody took."""
+
+    def fault(self) -> str:
+        """That lines are lost at the moment; empty while they are taken. Never waits."""
+        return (
+            "Nobody takes the log lines: the journal hangs, or the reader of stderr." if self._blocked else ""
+        )
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._stream.write(text)
+        with self._lock, contextlib.suppress(OSError):
+            if self._descriptor is None:
+                self._stream.write(text)
+            elif self._write_parts(self._descriptor, text.encode("utf-8", "backslashreplace")):
+                self._blocked = False
+            else:
+                self._blocked = True
+                self.lost_lines += 1
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self._stream.flush()
+        if self._descriptor is None:
+            with contextlib.suppress(OSError):
+                self._stream.flush()
+
+    def _write_parts(self, descriptor: int, data: bytes) -> bool:
+        # What poll calls writable takes a PIPE_BUF without waiting; a longer line goes in parts.
+        for start in range(0, len(data), select.PIPE_BUF):
+            waiter = select.poll()
+            waiter.register(descriptor, select.POLLOUT)
+            if not waiter.poll(0 if self._blocked else TAKEN_WITHIN_MS):
+                return False
+            os.write(descriptor, data[start : start + select.PIPE_BUF])
+        return True
+
+
+def _waitable(stream: TextIO) -> int | None:
+    """The descriptor of a pipe, a socket or a terminal; None for what is written without waiting."""
+    try:
+        descriptor = stream.fileno()
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except (OSError, ValueError):
+        return None
+    return None if regular else descriptor
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -108,9 +153,9 @@ def _renderers(form: str, stream: TextIO) -> list[Any]:
     ]
 
 
-def _route_standard_library(stream: TextIO, shared: list[Any], renderer: list[Any], number: int) -> None:
+def _route_standard_library(lasting: LogStream, shared: list[Any], renderer: list[Any], number: int) -> None:
     """Send the libraries' own log lines the same way; below warnings only when debugging."""
-    handler = logging.StreamHandler(_Lasting(stream))
+    handler = logging.StreamHandler(lasting)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

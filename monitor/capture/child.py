@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -36,6 +37,8 @@ RATES_OF_PLUGINS_HZ: Final = (48_000,)
 """ALSA's software devices run their cards at 48 kHz and convert by linear interpolation."""
 
 WANTED_RATE_HZ: Final = 16_000
+
+_CARD_NUMBERS: Final = re.compile(r"\s*\((hw|plughw):\d+(,\d+)?\)$")
 
 _PA_INVALID_CHANNEL_COUNT: Final = -9998
 _PA_INVALID_SAMPLE_RATE: Final = -9997
@@ -120,12 +123,21 @@ def choose(devices: list[dict[str, Any]], wanted: str | int | None) -> dict[str,
     else:
         matches = [device for device in devices if device["name"] == wanted]
         matches = matches or [device for device in devices if wanted.lower() in device["name"].lower()]
+        # Plugged in anew, a card may have got another number; its own name stays.
+        matches = matches or [
+            device for device in devices if lasting_name(device["name"]) == lasting_name(wanted)
+        ]
     names = ", ".join(f"{device['index']}: {device['name']!r}" for device in devices)
     if not matches:
         raise RefusedError("not_found", names)
     if len(matches) > 1:
         raise RefusedError("ambiguous", ", ".join(repr(device["name"]) for device in matches))
     return matches[0]
+
+
+def lasting_name(name: str) -> str:
+    """``name`` without the numbers ALSA gave the card: of "USB Mic: Audio (hw:1,0)" the first part."""
+    return _CARD_NUMBERS.sub("", name)
 
 
 def has_sound_server(environment: Mapping[str, str]) -> bool:

@@ -51,7 +51,10 @@ class CaptureChild:
     """
 
     def __init__(self, request: DeviceRequest) -> None:
-        descriptor, memory = create_shared_memory(RING_CAPACITY)
+        try:
+            descriptor, memory = create_shared_memory(RING_CAPACITY)
+        except OSError as error:  # out of memory or of file descriptors: both may pass
+            raise DeviceError(f"The capture process cannot be given memory: {error.strerror}.") from error
         try:
             self._process = spawn([json.dumps({"ring": descriptor, **asdict(request)})], (descriptor,))
         finally:
@@ -61,6 +64,8 @@ class CaptureChild:
         self.ring = RingReader(memory)
         self.started_s = 0.0
         self.description = ""
+        self.device = ""
+        """The name of the device that was opened."""
 
     def check(self, now_s: float, opened_within_s: float) -> None:
         """Hear the child's reports.
@@ -74,6 +79,7 @@ class CaptureChild:
                 raise refusal(report, self._request)
             if not self.ring.ready:
                 raise DeviceLostError("The capture process was replaced: restart the service.")
+            self.device = report["open"]
             self.description = (
                 f"{report['open']}, channel {self._request.channel} of {report['channels']},"
                 f" {report['rate_hz']} Hz"

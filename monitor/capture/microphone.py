@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -47,7 +47,8 @@ class MicrophoneLimits:
     opened_within_s: float = 6.0
     stalled_after_s: float = 1.5
     retry_first_s: float = 0.5
-    retry_longest_s: float = 10.0
+    retry_longest_s: float = 1.5
+    """Short for a back-off: a parent who plugs the microphone in again wants to hear of it within 5 s."""
 
 
 class Microphone(AudioSource):
@@ -88,6 +89,7 @@ class Microphone(AudioSource):
         self._state = SourceState.STARTING
         self._fault = ""
         self._description = "microphone"
+        self._device = ""
         self._overflows = 0
         self._restarts = 0
 
@@ -224,13 +226,19 @@ class Microphone(AudioSource):
     def _launch(self, now_s: float) -> None:
         self._dying = [child for child in self._dying if not child.kill()]
         try:
-            self._child = self._spawn(self._request)
+            self._child = self._spawn(self._wanted())
         except DeviceError as error:
             self._lose(str(error))
             return
         self._child.started_s = now_s
         if self._stopping.is_set():  # stop() came from another thread while we were spawning
             self._release_child()
+
+    def _wanted(self) -> DeviceRequest:
+        """An index means what it meant at first: plugged in anew, the microphone may have got another."""
+        if isinstance(self._request.device, int) and self._device:
+            return replace(self._request, device=self._device)
+        return self._request
 
     def _recover(self, child: CaptureChild, last_audio_s: float) -> None:
         rate_hz = child.ring.rate_hz
@@ -240,6 +248,7 @@ class Microphone(AudioSource):
         self._begin_run(rate_hz)
         self._state = SourceState.RUNNING
         self._description = child.description
+        self._device = child.device
         self._fault = ""
         self._recovered_s = last_audio_s
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments, _source_flags(arguments))
-    configure_logging(loaded.config.log.level, loaded.config.log.format)
+    stream = configure_logging(loaded.config.log.level, loaded.config.log.format)
     log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))
     config = loaded.config
     if (config.mqtt.host, config.push.channels_file, config.jsonl.path) == (None, None, None):
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             "Name the broker (--mqtt-host HOST), or a file for the messages (--jsonl FILE, - for stdout).",
         )
     state = open_state_folder(state_path(config.service.state_dir, config.device.id, os.environ))
-    service = build_service(config, state=state)
+    service = build_service(config, state=state, faults=[stream.fault])
     with stop_on_signals(service.request_stop):
         return service.run()
 

@@ -351,6 +351,20 @@ class ServiceConfig(Section):
         ge=2,
         le=3600,
     )
+    hot_c: float = _key(
+        80.0, "Temperature of the processor that is reported as too hot.", unit="°C", ge=40, le=120
+    )
+    disk_low_mb: float = _key(
+        50.0, "Space on the disk of the state folder below which it is reported.", unit="MB", ge=1, le=100000
+    )
+    memory_mb: float = _key(
+        300.0,
+        "Memory that the monitor may take; above, it says so and, under a service manager, restarts when "
+        "nobody cries.",
+        unit="MB",
+        ge=100,
+        le=100000,
+    )
     state_dir: Path | None = _key(
         None,
         "Folder for settings made in the hub and for events not yet delivered; not set: what systemd gives, "

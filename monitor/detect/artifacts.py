@@ -141,6 +141,12 @@ def default_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "models" / "artifacts"
 
 
+def files(folder: Path | None) -> list[Path]:
+    """The files that a start reads: manifests and models. What is missing is not told here."""
+    root = default_folder() if folder is None else folder
+    return sorted([*root.glob(f"*/{MANIFEST}"), *root.glob("*/*.onnx")])
+
+
 def find(folder: Path | None, kind: Kind) -> Artifact:
     """The model of one kind in a folder of artefacts. Raises ModelError."""
     root = default_folder() if folder is None else folder

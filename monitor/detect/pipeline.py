@@ -94,6 +94,7 @@ class Pipeline:
         self._suspect_threshold = suspect_threshold
         self._verifier_share = verifier_share
         self._always_awake = always_awake
+        self._cause_spared = self._verifier_spared = False
         self._log_mel = LogMel()
         self._segments = None if classifier is None else _SegmentCollector(classifier)
         self._pending = np.empty(0, np.int16)
@@ -144,6 +145,13 @@ class Pipeline:
             rules = replace(rules, hang_over=tuning.hang_over)
         if rules != self._tracker.rules:
             self._tracker.follow(rules)
+
+    def spare(self, *, cause: bool, verifier: bool) -> None:
+        """Go without the cause of a cry, and without the verifier, from the next hop on, to save work.
+
+        Without the verifier the gate decides alone: nothing is missed for it, but more is taken for crying.
+        """
+        self._cause_spared, self._verifier_spared = cause, verifier
 
     def flush(self) -> list[DetectorOutput]:
         """End the stream: the last part of a hop is heard, an open episode is closed."""
@@ -198,7 +206,7 @@ class Pipeline:
         outputs: list[DetectorOutput] = [self._report(start, stop, activity, score)]
         if events:
             outputs += self._finish(events)
-        if self._segments is not None and self._tracker.crying:
+        if self._segments is not None and self._tracker.crying and not self._cause_spared:
             self._segments.collect()
         return outputs
 
@@ -227,7 +235,9 @@ class Pipeline:
         An open episode goes on for as long as the gate hears crying: its start was verified, and a sob
         between two cries must not end it. A stream shorter than a segment is heard behind silence.
         """
-        if self._verifier is None or score < self._suspect_threshold or self._tracker.crying:
+        if self._verifier is None or self._verifier_spared:
+            return score
+        if score < self._suspect_threshold or self._tracker.crying:
             return score
         self._stats.verified_hops += 1
         segment = np.zeros(SEGMENT_SAMPLES, np.int16)

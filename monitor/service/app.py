@@ -14,6 +14,7 @@ from monitor.capture.pcm import PcmStream
 from monitor.capture.source import AudioSource
 from monitor.commands import Inbox
 from monitor.config import Config, DetectConfig, MicrophoneConfig, SourceConfig
+from monitor.detect import artifacts
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import ConfigError
@@ -22,6 +23,7 @@ from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Limits
+from monitor.service.host_health import HostLimits
 from monitor.service.machine import Machine
 from monitor.service.push import push_settings
 from monitor.service.requests import RequestBox
@@ -46,16 +48,23 @@ def build_service(
     extra_sinks: Sequence[Sink] = (),
     on_output: Callable[[DetectorOutput], None] | None = None,
     state: StateFolder | None = None,
+    faults: Sequence[Callable[[], str]] = (),
+    machine: Machine | None = None,
 ) -> Service:
     """The service that ``config`` describes, ready to run.
 
     ``source`` replaces the configured one. ``on_output`` sees all that the detector says, on its
-    thread, and must not wait. Without ``state`` nothing outlives a restart. Raises ModelError when a
-    model cannot be used, ConfigError when keys contradict the model.
+    thread, and must not wait. Without ``state`` nothing outlives a restart. ``faults`` say, on main,
+    what else is wrong; they must not wait. Raises ModelError when a model cannot be used, ConfigError
+    when keys contradict the model.
     """
     # The models first: nothing else is worth starting without them.
     pipeline = load_pipeline(detector_settings(config.detect), config.detect.artifacts)
-    source = audio_source(config) if source is None else source
+    watchdog = Watchdog()
+    if source is None:
+        # At boot a microphone may come later than we do. Where a service manager would only start us again
+        # and again, it is waited for, and the hub told; at a terminal a mistyped name ends the program.
+        source = audio_source(config, wait_for_device=watchdog.supervised)
     requests = RequestBox()
     sinks = [*configured_sinks(config, state, requests), *extra_sinks]
     bus = MessageBus()
@@ -82,14 +91,23 @@ def build_service(
             # The source itself calls the microphone lost first, and says why.
             lost_after_s=config.microphone.stalled_after_s + 1.0,
             silent_after_s=config.service.silent_after_s,
+            paced=isinstance(source, Microphone),
+            host=HostLimits(
+                hot_c=config.service.hot_c,
+                disk_low_mb=config.service.disk_low_mb,
+                memory_mb=config.service.memory_mb,
+            ),
         ),
         timing=Timing(stop_timeout_s=config.service.stop_timeout_s, heartbeat_s=config.service.heartbeat_s),
-        watchdog=Watchdog(),
+        watchdog=watchdog,
         state=state,
         requests=requests,
         delivery=next((sink.delivery for sink in sinks if isinstance(sink, PushSink)), None),
         metrics_listen=config.metrics.listen,
         hold_s=pipeline.hang_over_s,
+        machine=machine,
+        model_files=artifacts.files(config.detect.artifacts),
+        faults=faults,
     )
 
 
@@ -97,18 +115,18 @@ def detector_settings(detect: DetectConfig) -> DetectorSettings:
     return DetectorSettings(**detect.model_dump(exclude={"artifacts"}))
 
 
-def audio_source(config: Config) -> AudioSource:
-    """The configured source, not yet started."""
+def audio_source(config: Config, *, wait_for_device: bool = False) -> AudioSource:
+    """The configured source, not yet started. A microphone that is not there may be waited for."""
     match config.source.kind:
         case "microphone":
-            return microphone(config.microphone)
+            return microphone(config.microphone, wait_for_device=wait_for_device)
         case "file":
             return _recording(config.source)
         case "stdin":
             return _pcm(config.source)
 
 
-def microphone(settings: MicrophoneConfig) -> Microphone:
+def microphone(settings: MicrophoneConfig, *, wait_for_device: bool = False) -> Microphone:
     # "2" is a device's index; no sound system calls a device by a number alone.
     device = settings.device
     return Microphone(
@@ -120,6 +138,7 @@ def microphone(settings: MicrophoneConfig) -> Microphone:
             latency_s=settings.latency_s,
         ),
         MicrophoneLimits(opened_within_s=settings.opened_within_s, stalled_after_s=settings.stalled_after_s),
+        wait_for_device=wait_for_device,
     )
 
 

@@ -34,6 +34,7 @@ from monitor.service.controls import SETTABLE, Settings, changed, payload_text
 from monitor.service.detector import Orders
 from monitor.service.kept import Kept
 from monitor.service.requests import RateLimit, RequestBox
+from monitor.service.state_writer import WRITTEN_WITHIN_S, StateWriter
 
 log = structlog.get_logger(__name__)
 
@@ -99,9 +100,10 @@ class Desk:
         self._order = order
         self._restart = restart
         self._hold_s = hold_s
-        self._settings = Kept(folder, "controls.json", Settings())
-        self._night_file = Kept(folder, "night.json", Night(evening=evening_of(now.local)))
-        self._causes = Kept(folder, "causes.json", ConfirmedCauses())
+        self._writer = StateWriter()
+        self._settings = Kept(folder, "controls.json", Settings(), self._writer)
+        self._night_file = Kept(folder, "night.json", Night(evening=evening_of(now.local)), self._writer)
+        self._causes = Kept(folder, "causes.json", ConfirmedCauses(), self._writer)
         self._tally = NightTally(self._night_file.value)
         self._alert = AlertTracker()
         self._limit = RateLimit(BURST, SUSTAINED_PER_S)
@@ -119,6 +121,11 @@ class Desk:
     def latest(self) -> dict[str, Any]:
         """The newest controls, alert and night, as JSON has them. Any thread."""
         return {kind: message.model_dump(mode="json") for kind, message in tuple(self._latest.items())}
+
+    @property
+    def calm(self) -> bool:
+        """Whether no cry is going on."""
+        return self._alert.alert.state == "none"
 
     def open(self, now: Moment) -> None:
         """Put the kept settings into force and say how things stand."""
@@ -146,6 +153,12 @@ class Desk:
         """Keep what is worth it."""
         self._take_episodes(now)
         self._keep_night(now)
+        self._writer.close(WRITTEN_WITHIN_S)
+
+    def keep_all_again(self) -> None:
+        """The state folder was made anew and is empty."""
+        for kept in (self._settings, self._night_file, self._causes):
+            kept.keep_again()
 
     # --- episodes -----------------------------------------------------------------------------------
 

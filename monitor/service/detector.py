@@ -17,6 +17,7 @@ from monitor.detect.settings import Tuning
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
+from monitor.service.shedding import Shed
 from monitor.service.signal_watch import SignalWatch
 from monitor.types import (
     Block,
@@ -26,6 +27,7 @@ from monitor.types import (
     EpisodeStarted,
     Gap,
     GapReason,
+    HopReport,
     SampleIndex,
     seconds,
 )
@@ -41,6 +43,8 @@ class Detector(Protocol):
     def process(self, item: Block | Gap) -> list[DetectorOutput]: ...
 
     def tune(self, tuning: Tuning) -> None: ...
+
+    def spare(self, *, cause: bool, verifier: bool) -> None: ...
 
     def flush(self) -> list[DetectorOutput]: ...
 
@@ -79,6 +83,8 @@ class DetectorStats:
     listening: bool
     """False while listening is switched off."""
     pipeline: PipelineStats
+    shed: Shed = Shed.NOTHING
+    """What it goes without to keep pace."""
 
 
 class DetectorThread:
@@ -108,6 +114,7 @@ class DetectorThread:
         self._stopping = threading.Event()
         self._stop_timeout_s = 0.0
         self._wanted = self._followed = Orders()
+        self._to_shed = self._shed = Shed.NOTHING
         self._paused_at: SampleIndex | None = None
         self._signal = SignalWatch()
         self._turned_at = monotonic_s()
@@ -128,6 +135,10 @@ class DetectorThread:
     def order(self, orders: Orders) -> None:
         """Do as ``orders`` say from the next audio on. Any thread."""
         self._wanted = orders
+
+    def shed(self, what: Shed) -> None:
+        """Go without ``what`` from the next audio on. Any thread."""
+        self._to_shed = what
 
     def request_stop(self, timeout_s: float) -> None:
         """Stop the source within ``timeout_s``, end an open episode, end the thread. Any thread."""
@@ -152,6 +163,7 @@ class DetectorThread:
             busy_s=self._busy_s,
             listening=self._followed.listening,
             pipeline=self._pipeline.stats(),
+            shed=self._shed,
         )
 
     def _read_on(self) -> None:
@@ -182,6 +194,10 @@ class DetectorThread:
 
     def _follow_orders(self) -> None:
         """Between two runs of audio: nothing in the pipeline has to be locked."""
+        if self._to_shed is not self._shed:
+            self._shed = shed = self._to_shed
+            self._pipeline.spare(cause=shed >= Shed.CAUSE, verifier=shed >= Shed.VERIFIER)
+            log.warning("detector.shed", without=shed.words or "nothing")
         wanted = self._wanted
         if wanted == self._followed:
             return
@@ -201,6 +217,8 @@ class DetectorThread:
         for output in outputs:
             if self._on_output is not None:
                 self._on_output(output)
+            if self._shed >= Shed.LEVELS and isinstance(output, HopReport):
+                continue
             message = self._assembler.assemble(output)
             if message is not None:
                 self._bus.publish(message)

@@ -7,28 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
 from typing import Final
 
 from monitor.capture.source import SourceState, SourceStats
 from monitor.service.detector import DetectorStats
+from monitor.service.host_health import HostLimits, host_troubles
+from monitor.service.pace import ClockWatch, RateWatch
+from monitor.service.shedding import Shed
+from monitor.service.trouble import Concern, State, Trouble
+from monitor.service.vitals import Vitals
 from monitor.service.worker import WorkerStats
 
-
-class State(StrEnum):
-    OK = "ok"
-    DEGRADED = "degraded"
-    """It listens, but something is lost or late."""
-    FAULT = "fault"
-    """It does not listen: a cry would go unheard."""
-
-
-class Concern(Enum):
-    """What a trouble says about the microphone."""
-
-    MICROPHONE = "microphone"
-    SIGNAL = "signal"
-    OTHER = "other"
+__all__ = ["Health", "HealthTracker", "Limits", "Snapshot", "State", "Trouble", "counters", "is_alive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +28,21 @@ class Limits:
     lost_after_s: float = 1.5
     silent_after_s: float = 10.0
     detector_stuck_after_s: float = 5.0
-    queued_after_s: float = 30.0
+    lag_s: float = 2.0
+    """Audio that waits for the detector; an alarm comes as much later."""
+    queued_after_s: float = 10.0
     load_measured_over_s: float = 10.0
     loss_remembered_s: float = 60.0
     """A loss of audio is over at once; it is reported for this long, so that somebody sees it."""
-    recovered_after_s: float = 3.0
+    recovered_after_s: float = 2.0
     """A trouble has to stay away for this long: a loose plug must not flap in the hub."""
     clipped_share: float = 0.02
     """Share of the samples of the last seconds that may lie at full scale."""
     offset: float = 0.2
     """Mean of the samples of the last seconds that is still none, as a share of full scale."""
+    paced: bool = False
+    """The source delivers as time passes: a microphone, not a recording at full speed."""
+    host: HostLimits = field(default_factory=HostLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +55,9 @@ class Snapshot:
     workers: tuple[WorkerStats, ...] = ()
     state_faults: tuple[str, ...] = ()
     """What cannot be kept on disk, and why."""
-    cpu_temperature_c: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """``kind`` identifies it over time; ``reason`` is a sentence without running numbers."""
-
-    kind: str
-    state: State
-    reason: str
-    concern: Concern = Concern.OTHER
+    vitals: Vitals | None = None
+    utc_s: float | None = None
+    """The wall clock at ``now_s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +71,10 @@ class Health:
 _STARTING: Final = "microphone.starting"
 _CLIPPING: Final = "The microphone clips: turn its gain down, with `alsamixer` for example."
 _OFFSET: Final = "The microphone's signal lies far off zero: the microphone or its cable is broken."
+_RATE: Final = (
+    "The microphone delivers more or less audio than time passes, so crying sounds like something else: "
+    "plug it in anew, or set microphone.rate_hz."
+)
 _HIGH_LOAD: Final = 0.8
 """Share of the audio's own length that its processing may take; above 1 the detector falls behind."""
 _SEVERITY: Final = list(State)
@@ -99,11 +90,16 @@ class HealthTracker:
     _overflow_at_s: float | None = None
     _load: float = 0.0
     _load_from: Snapshot | None = None
+    _rate: RateWatch = field(default_factory=RateWatch)
+    _clock: ClockWatch = field(default_factory=ClockWatch)
 
     def update(self, snapshot: Snapshot) -> Health:
         """Judge ``snapshot``; snapshots come in order of time."""
         self._note_overflows(snapshot)
         self._note_load(snapshot)
+        self._rate.observe(snapshot.now_s, snapshot.source)
+        if snapshot.utc_s is not None:
+            self._clock.observe(snapshot.now_s, snapshot.utc_s)
         for trouble in self._troubles(snapshot):
             self._seen[trouble.kind] = (trouble, snapshot.now_s)
         hold_s = self.limits.recovered_after_s
@@ -143,6 +139,25 @@ class HealthTracker:
             yield from self._of_worker(worker)
         for fault in snapshot.state_faults:
             yield Trouble(f"state.{fault}", State.DEGRADED, fault)
+        if snapshot.vitals is not None:
+            yield from host_troubles(snapshot.vitals, snapshot.now_s, self.limits.host)
+        yield from self._of_clock(snapshot.now_s)
+
+    def _of_clock(self, now_s: float) -> Iterator[Trouble]:
+        jumped_at_s = self._clock.jumped_at_s
+        if self._clock.unset:
+            yield Trouble(
+                "clock.unset",
+                State.DEGRADED,
+                "The clock has not been set yet: times are wrong until a time server answers.",
+            )
+        elif jumped_at_s is not None and now_s - jumped_at_s < self.limits.loss_remembered_s:
+            way = "forward" if self._clock.jump_s > 0 else "back"
+            yield Trouble(
+                "clock.jumped",
+                State.DEGRADED,
+                f"The clock jumped {way} within the last minute: it was set, or the machine slept.",
+            )
 
     def _of_source(self, source: SourceStats) -> Iterator[Trouble]:
         if source.state is SourceState.ENDED:
@@ -159,6 +174,8 @@ class HealthTracker:
                 f"The microphone delivers no audio: {reason}",
                 Concern.MICROPHONE,
             )
+        elif self.limits.paced and self._rate.wrong:
+            yield Trouble("microphone.rate", State.FAULT, _RATE, Concern.SIGNAL)
 
     def _of_detector(self, snapshot: Snapshot) -> Iterator[Trouble]:
         detector, limits = snapshot.detector, self.limits
@@ -173,6 +190,11 @@ class HealthTracker:
             yield Trouble("microphone.offset", State.DEGRADED, _OFFSET, Concern.SIGNAL)
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
+        if snapshot.source.waiting_s > limits.lag_s and self.limits.paced:
+            yield Trouble("detector.lag", State.DEGRADED, "The detector is behind: alarms come late.")
+        if detector.shed is not Shed.NOTHING:
+            reason = f"The machine is too slow: to keep pace it goes without {detector.shed.words}."
+            yield Trouble("detector.shed", State.DEGRADED, reason)
         if self._load > _HIGH_LOAD:
             yield Trouble("detector.load", State.DEGRADED, "The machine is too busy: detection may be late.")
         if _recent(detector.last_gap_age_s, limits.loss_remembered_s):
@@ -229,14 +251,23 @@ def counters(snapshot: Snapshot, before: Snapshot | None = None) -> dict[str, fl
         "queue_depth": sum(worker.queue.depth for worker in snapshot.workers),
         **_rates(detector, None if before is None else before.detector),
     }
-    if snapshot.cpu_temperature_c is not None:
-        figures["cpu_temperature_c"] = snapshot.cpu_temperature_c
+    if snapshot.vitals is not None:
+        figures |= _of_host(snapshot.vitals)
     for worker in snapshot.workers:
         figures[f"{worker.name}_delivered"] = worker.delivered
         figures[f"{worker.name}_retries"] = worker.retries
         figures[f"{worker.name}_dropped"] = worker.dropped + worker.queue.dropped + worker.queue.lost_alerts
         figures[f"{worker.name}_queued"] = worker.queue.depth
     return {name: round(float(figure), 3) for name, figure in figures.items()}
+
+
+def _of_host(vitals: Vitals) -> dict[str, float]:
+    figures = {"memory_mb": vitals.memory_mb, "open_files_share": vitals.open_files}
+    if vitals.cpu_temperature_c is not None:
+        figures["cpu_temperature_c"] = vitals.cpu_temperature_c
+    if vitals.folder is not None:
+        figures["disk_free_mb"] = vitals.folder.free_mb
+    return figures
 
 
 def _rates(now: DetectorStats, before: DetectorStats | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from monitor.files import write_atomically
+from monitor.service.state_writer import StateWriter
 
 log = structlog.get_logger(__name__)
 
@@ -23,31 +23,28 @@ class Kept(Generic[M]):
     all the same until the restart, and :attr:`fault` says so.
     """
 
-    def __init__(self, folder: Path | None, name: str, default: M) -> None:
+    def __init__(self, folder: Path | None, name: str, default: M, writer: StateWriter) -> None:
         self._path = None if folder is None else folder / name
-        self._fault = ""
+        self._writer = writer
+        self._load_fault = ""
         self.value = self._load(default)
 
     @property
     def fault(self) -> str:
         """What is wrong with the file, for a person; empty while all is well."""
-        return self._fault
+        return self._load_fault or ("" if self._path is None else self._writer.fault(self._path))
 
     def keep(self, value: M) -> None:
-        """From now on the value is ``value``."""
+        """From now on the value is ``value``; on disk on return, unless :attr:`fault` says otherwise."""
         self.value = value
         if self._path is None:
             return
-        try:
-            write_atomically(self._path, value.model_dump_json())
-        except OSError as error:
-            if not self._fault:
-                log.warning("state.not_kept", path=str(self._path), error=error.strerror)
-            self._fault = (
-                f"{self._path} cannot be written: {error.strerror}. A restart will forget what is new."
-            )
-        else:
-            self._fault = ""
+        self._load_fault = ""
+        self._writer.write(self._path, value.model_dump_json())
+
+    def keep_again(self) -> None:
+        """Somebody took the file away."""
+        self.keep(self.value)
 
     def _load(self, default: M) -> M:
         if self._path is None:
@@ -57,12 +54,14 @@ class Kept(Generic[M]):
         except FileNotFoundError:
             return default
         except OSError as error:
-            self._fault = f"{self._path} cannot be read: {error.strerror}. Defaults count."
+            self._load_fault = f"{self._path} cannot be read: {error.strerror}. Defaults count."
         except ValidationError as error:
             damaged = self._path.with_suffix(".damaged")
             with contextlib.suppress(OSError):  # where it cannot be moved it cannot be overwritten either
                 self._path.replace(damaged)
             mistakes = error.error_count()
-            self._fault = f"{self._path} is damaged ({mistakes} mistakes) and was put aside: defaults count."
-        log.warning("state.unreadable", path=str(self._path), fault=self._fault)
+            self._load_fault = (
+                f"{self._path} is damaged ({mistakes} mistakes) and was put aside: defaults count."
+            )
+        log.warning("state.unreadable", path=str(self._path), fault=self._load_fault)
         return default

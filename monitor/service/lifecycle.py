@@ -48,11 +48,12 @@ class Threads:
         self._lock = threading.Lock()
         self._failure: Failure | None = None
 
-    def start(self, name: str, target: Callable[[], None]) -> threading.Thread:
-        """Run ``target`` in a thread called ``name``."""
+    def start(self, name: str, target: Callable[[], None], *, awaited: bool = True) -> threading.Thread:
+        """Run ``target`` in a thread called ``name``; ``join`` waits for it if it is ``awaited``."""
         # Daemonic: a thread that is stuck in a library must not keep a stopped process alive.
         thread = threading.Thread(target=self._guard, args=(name, target), name=name, daemon=True)
-        self._threads.append(thread)
+        if awaited:
+            self._threads.append(thread)
         thread.start()
         return thread
 

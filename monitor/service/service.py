@@ -10,9 +10,10 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -29,8 +30,10 @@ from monitor.service.lifecycle import Deadline, Threads, join_all
 from monitor.service.machine import Machine
 from monitor.service.metrics import MetricsServer
 from monitor.service.requests import RequestBox
+from monitor.service.shedding import LoadShedder
 from monitor.service.state_folder import StateFolder
 from monitor.service.status_socket import NAME, StatusServer
+from monitor.service.vitals import VitalsWatch
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 from monitor.sinks.push_delivery import DeliveryStatus
@@ -53,6 +56,8 @@ class Timing:
     look_every_s: float = 1.0
     source_stop_s: float = 2.0
     """The part of the stop that the device gets; the rest is for the messages."""
+    heavy_for_s: float = 30.0
+    """How long it may take too much memory before it restarts."""
 
 
 class Service:
@@ -77,13 +82,17 @@ class Service:
         delivery: Callable[[], DeliveryStatus] | None = None,
         metrics_listen: str | None = None,
         hold_s: float = 5.0,
+        machine: Machine | None = None,
+        model_files: Iterable[Path] = (),
+        faults: Iterable[Callable[[], str]] = (),
     ) -> None:
         """Wire the parts.
 
         ``detector`` makes the detector's thread, given what it calls at the end of the stream. Without
         ``state`` nothing outlives a restart. ``requests`` is where sinks put what parents ask for.
         ``delivery`` says how direct push fares, ``metrics_listen`` is where Prometheus may ask, ``hold_s`` is
-        the detector's own hang-over.
+        the detector's own hang-over. ``model_files`` are watched for changes. ``faults`` say what else is
+        wrong, in a sentence or not at all; main asks them, and they must not wait.
         """
         self._device = device
         self._source = source
@@ -94,6 +103,7 @@ class Service:
         self._watchdog = watchdog
         self._threads = Threads()
         self._listening: threading.Thread | None = None
+        self._reading: threading.Thread | None = None
         self._stop_requested = False
         self._detector = detector(self.request_stop)
         self._tracker = HealthTracker(limits)
@@ -103,11 +113,20 @@ class Service:
         self._looked_at_s = self._started_at_s
         self._look_at_s = self._started_at_s + timing.look_every_s
         self._state = StateFolder(None) if state is None else state
-        self._machine = Machine()
         folder = self._state.path
+        self._generation = self._state.generation
+        self._faults = tuple(faults)
+        self._shedder = LoadShedder()
+        self._heavy_since_s: float | None = None
         self._status = None if folder is None else StatusServer(folder / NAME, self.report)
         self._metrics = None if metrics_listen is None else MetricsServer(metrics_listen, self.report)
         self._server_faults: tuple[str, ...] = ()
+        self._vitals = VitalsWatch(
+            Machine() if machine is None else machine,
+            self._state,
+            files=model_files,
+            guards=() if self._status is None else (self._status.mend,),
+        )
         self._delivery = delivery
         self._told_delivery: DeliveryStatus | None = None
         self._shown_delivery: dict[str, Any] = {}
@@ -139,11 +158,15 @@ class Service:
             while not (unheard or self._is_over()):
                 unheard = self._watch()
         finally:
+            self._vitals.stop()
             alive = self._stop()
             self._desk.close(_now())
+            if self._reading is not None:
+                self._reading.join(0.5)
             for server in self._servers():
                 server.stop()
             self._state.close()
+            self._watchdog.close()
         failure = self._threads.failure
         if failure is not None:
             log.error("service.failed", thread=failure.thread, error=str(failure.error))
@@ -195,9 +218,17 @@ class Service:
             source=self._source.stats(),
             detector=self._detector.stats(),
             workers=tuple(worker.stats() for worker in self._workers),
-            state_faults=tuple(filter(None, (self._state.fault, *self._server_faults, *self._desk.faults))),
-            cpu_temperature_c=self._machine.cpu_temperature_c(),
+            state_faults=tuple(filter(None, self._other_faults())),
+            vitals=self._vitals.latest,
+            utc_s=time.time(),
         )
+
+    def _other_faults(self) -> Iterator[str]:
+        yield self._state.fault
+        yield from self._server_faults
+        yield from self._desk.faults
+        for fault in self._faults:
+            yield fault()
 
     # --- start: sinks, then audio, so that nothing is heard that cannot be reported -----------------
 
@@ -207,8 +238,11 @@ class Service:
             self._threads.start(f"sink-{worker.name}", worker.run)
         self._desk.open(_now())
         self._server_faults = tuple(server.start() for server in self._servers())
+        self._vitals.read()
         self._source.start()
         self._listening = self._threads.start("detector", self._detector.run)
+        # A thread that main does not wait for at the stop: it may wait for a dead disk.
+        self._reading = self._threads.start("vitals", self._vitals.run, awaited=False)
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -255,6 +289,9 @@ class Service:
     def _look(self) -> None:
         """Judge, publish what changed, and feed the watchdog if audio and detector advance."""
         snapshot = self.snapshot()
+        if self._limits.paced:
+            self._detector.shed(self._shedder.observe(snapshot.now_s, snapshot.source.waiting_s))
+        self._heal(snapshot)
         health = self._tracker.update(snapshot)
         changed = health != self._health
         if changed:
@@ -267,6 +304,25 @@ class Service:
         self._tell_delivery()
         if is_alive(snapshot, self._limits):
             self._watchdog.alive()
+
+    def _heal(self, snapshot: Snapshot) -> None:
+        """What nobody else can: keep anew what was deleted, give back memory by a restart."""
+        if self._generation != self._state.generation:
+            self._generation = self._state.generation
+            self._desk.keep_all_again()
+        vitals = self._vitals.latest
+        if vitals.memory_mb <= self._limits.host.memory_mb:
+            self._heavy_since_s = None
+        elif self._heavy_since_s is None:
+            self._heavy_since_s = snapshot.now_s
+        # Only where somebody starts us again, and in a quiet moment, for it takes some seconds.
+        elif (
+            self._watchdog.supervised
+            and self._desk.calm
+            and snapshot.now_s - self._heavy_since_s >= self._timing.heavy_for_s
+        ):
+            log.error("service.too_heavy", memory_mb=round(vitals.memory_mb))
+            self._request_restart()
 
     def _is_unheard(self) -> bool:
         """Whether every sink is gone: to listen on would look well and tell nobody of a cry."""

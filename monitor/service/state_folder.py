@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from monitor.errors import ConfigError
 
 log = structlog.get_logger(__name__)
+
+LOCK: Final = "lock"
+
+TOLD_FOR_S: Final = 60.0
 
 
 class StateFolder:
@@ -21,6 +27,49 @@ class StateFolder:
         self.path = path
         self.fault = fault
         self._lock = lock
+        self._lost = ""
+        self._mended_at_s: float | None = None
+        self.generation = 0
+        """Rises whenever the folder was made anew: what was kept in it is gone."""
+
+    @property
+    def lost(self) -> str:
+        """That the folder was taken away, until a minute after it was made anew. Any thread."""
+        told = self._mended_at_s is not None and time.monotonic() - self._mended_at_s > TOLD_FOR_S
+        return "" if told else self._lost
+
+    def mend(self) -> None:
+        """Make and lock the folder anew in case that somebody deleted it, or put another in its place.
+
+        Without this a second service could lock a new folder of that name. One thread; may wait for a disk.
+        """
+        if self.path is None or self._lock is None or self._is_ours(self.path / LOCK):
+            return
+        if not self._lost or self._mended_at_s is not None:
+            log.error("state.folder_lost", path=str(self.path))
+        self._mended_at_s = None
+        self._lost = f"The state folder {self.path} was deleted or replaced while the monitor ran"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = _locked(self.path / LOCK)
+        except OSError as error:
+            self._lost += f", and cannot be made anew: {error.strerror}. A restart forgets what is new."
+            return
+        os.close(self._lock)
+        self._lock = lock
+        self._lost += "; it was made anew."
+        self._mended_at_s = time.monotonic()
+        self.generation += 1
+        log.warning("state.folder_mended", path=str(self.path))
+
+    def _is_ours(self, lock: Path) -> bool:
+        assert self._lock is not None
+        try:
+            there = lock.stat()
+        except OSError:
+            return False
+        held = os.fstat(self._lock)
+        return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
     def close(self) -> None:
         """Let another service have the folder."""
@@ -44,17 +93,26 @@ def open_state_folder(path: Path) -> StateFolder:
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        fault = f"The state folder {path} cannot be used: {error.strerror}. A restart forgets what is new."
-        log.warning("state.unusable", fault=fault)
-        return StateFolder(None, fault)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _locked(path / LOCK)
     except BlockingIOError as error:
-        os.close(lock)
         raise ConfigError(
             f"Another cradlewatch runs with the state folder {path}.",
             "Stop it, or give this one another device.id or service.state_dir.",
         ) from error
+    except OSError as error:
+        fault = f"The state folder {path} cannot be used: {error.strerror}. A restart forgets what is new."
+        log.warning("state.unusable", fault=fault)
+        return StateFolder(None, fault)
     return StateFolder(path, lock=lock)
+
+
+def _locked(path: Path) -> int:
+    """Raises BlockingIOError when somebody else holds the lock, OSError when there can be none."""
+    # Open for reading: a file open for writing would keep a failing disk from being mounted read-only.
+    lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

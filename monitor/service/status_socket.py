@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "status.sock"
 ANSWER_WITHIN_S: Final = 5.0
+SHORT_OF_FILES_S: Final = 0.5
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
+"""What keeps one caller from being heard, and not the next one."""
 
 
 class StatusServer:
@@ -28,17 +33,22 @@ class StatusServer:
         self._path = path
         self._report = report
         self._socket: socket.socket | None = None
+        self._bound: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = False
 
     def start(self) -> str:
         """Begin to answer; why that is not possible, or an empty text. Nothing else depends on it."""
+        self._stopping = False
         try:
             self._path.unlink(missing_ok=True)  # of a process that was killed: the folder is locked by us
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                with _private_mode():
-                    listening.bind(str(self._path))
+                # Before there is a path: cries and their times are nobody else's business.
+                os.fchmod(listening.fileno(), 0o600)
+                listening.bind(str(self._path))
                 listening.listen(4)
+                self._bound = _identity(self._path)
             except OSError:
                 listening.close()
                 raise
@@ -49,8 +59,19 @@ class StatusServer:
         self._thread.start()
         return ""
 
-    def stop(self, timeout_s: float = 1.0) -> None:
+    def mend(self) -> None:
+        """Listen anew in case that somebody deleted the socket. Not while ``start`` or ``stop`` runs."""
+        if self._stopping or (self._socket is not None and _identity(self._path) == self._bound):
+            return
+        log.warning("status.socket_lost", path=str(self._path))
+        self.stop(unlink=False)
+        fault = self.start()
+        if fault:
+            log.warning("status.socket_not_mended", fault=fault)
+
+    def stop(self, timeout_s: float = 1.0, *, unlink: bool = True) -> None:
         """Answer no more."""
+        self._stopping = True
         if self._socket is None or self._thread is None:
             return
         with contextlib.suppress(OSError):
@@ -58,28 +79,31 @@ class StatusServer:
         self._thread.join(timeout_s)
         self._socket.close()
         self._socket = self._thread = None
-        self._path.unlink(missing_ok=True)
+        if unlink:
+            with contextlib.suppress(OSError):  # the disk may have become read-only
+                self._path.unlink(missing_ok=True)
 
     def _serve(self, listening: socket.socket) -> None:
         while True:
             try:
                 connection, _ = listening.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    return
+                time.sleep(SHORT_OF_FILES_S)
+                continue
             with connection:
                 connection.settimeout(ANSWER_WITHIN_S)
                 with contextlib.suppress(OSError):  # whoever asked has gone: nothing is lost
                     connection.sendall(json.dumps(dict(self._report()), allow_nan=False).encode())
 
 
-@contextlib.contextmanager
-def _private_mode() -> Iterator[None]:
-    # Cries and their times are nobody else's business. Main calls it before threads make files.
-    before = os.umask(0o177)
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        yield
-    finally:
-        os.umask(before)
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def ask(path: Path) -> dict[str, Any]:

@@ -27,8 +27,20 @@ class Watchdog:
         if self._address.startswith("@"):  # the abstract name space is written with a leading NUL
             self._address = "\0" + self._address[1:]
         self._failed = False
+        self._socket: socket.socket | None = None
         self.limit_s = _limit_s(environ)
         """The silence after which the service manager kills us; None when it does not watch."""
+
+    @property
+    def supervised(self) -> bool:
+        """Whether a service manager listens, which starts us again should we end."""
+        return bool(self._address)
+
+    def close(self) -> None:
+        """Send no more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={status}")
@@ -48,15 +60,20 @@ class Watchdog:
         if not self._address:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-                # Main calls this: a manager that does not read must not hold up the service.
-                notify.setblocking(False)
-                notify.sendto(text.encode(), self._address)
+            self._opened().sendto(text.encode(), self._address)
             self._failed = False
         except OSError as error:
             if not self._failed:  # once: it would come every second
                 log.warning("watchdog.unreachable", error=str(error))
             self._failed = True
+
+    def _opened(self) -> socket.socket:
+        # Kept open: a service that has run out of descriptors is still alive, and says why elsewhere.
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            # Main calls this: a manager that does not read must not hold up the service.
+            self._socket.setblocking(False)
+        return self._socket
 
 
 def _limit_s(environ: Mapping[str, str]) -> float | None:

@@ -120,9 +120,8 @@ class Outbox:
             ]
 
     def waiting(self, channel: str | None = None) -> int:
-        """How many entries there are, deferred ones as well; in one channel or in all."""
-        with self._lock:
-            return sum(channel is None or place[0] == channel for place in self._entries)
+        """How many entries there are, deferred ones as well; in one channel or in all. Never waits."""
+        return sum(channel is None or place[0] == channel for place in tuple(self._entries))
 
     def done(self, *keys: str, channel: str = "") -> None:
         """Forget entries, delivered or given up. A key that is not there does no harm."""
@@ -156,32 +155,39 @@ class Outbox:
     def tick(self) -> None:
         """Try the disk again when it is time. Call it about once a second."""
         with self._lock:
+            if self._file is not None and self._file.is_open and self._file.is_gone():
+                self._file.close()
+                self._on_unavailable(OutboxUnavailableError(f"{self._file.path} was deleted."))
+                self._retry_at_s = self._monotonic_s()
             if self._retry_at_s is not None and self._monotonic_s() >= self._retry_at_s:
                 self._save_all()
 
+    # Main asks for what follows once a second. The lock may be held by a thread that waits for a dead disk,
+    # so none of it takes the lock: each reads single attributes, or a copy made in one step.
+
     def fault(self) -> str:
-        """What is wrong with keeping things, with a remedy; empty while all is well."""
-        with self._lock:
-            if self._disk_fault:
-                return self._disk_fault
-            if self._overflowing:
-                return (
-                    f"{self._evicted} events could not be kept: {self._capacity} waited for delivery "
-                    "already. See why they are not delivered."
-                )
-            if self._damage and self._monotonic_s() - self._damaged_at_s < TELL_DAMAGE_S:
-                return self._damage
-            return ""
+        """What is wrong with keeping things, with a remedy; empty while all is well. Never waits."""
+        disk_fault, damage = self._disk_fault, self._damage
+        if disk_fault:
+            return disk_fault
+        if self._overflowing:
+            return (
+                f"{self._evicted} events could not be kept: {self._capacity} waited for delivery "
+                "already. See why they are not delivered."
+            )
+        if damage and self._monotonic_s() - self._damaged_at_s < TELL_DAMAGE_S:
+            return damage
+        return ""
 
     def stats(self) -> OutboxStats:
-        with self._lock:
-            now = self._now()
-            return OutboxStats(
-                waiting=len(self._entries),
-                evicted=self._evicted,
-                oldest_age_s=max((moment.age_s(e.created, now) for e in self._entries.values()), default=0.0),
-                on_disk=self._file is not None and not self._disk_fault,
-            )
+        """Never waits."""
+        now, entries = self._now(), tuple(self._entries.values())
+        return OutboxStats(
+            waiting=len(entries),
+            evicted=self._evicted,
+            oldest_age_s=max((moment.age_s(entry.created, now) for entry in entries), default=0.0),
+            on_disk=self._file is not None and not self._disk_fault,
+        )
 
     def close(self) -> None:
         with self._lock:

@@ -81,10 +81,22 @@ class OutboxFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
 
     @property
     def is_open(self) -> bool:
         return self._connection is not None
+
+    def is_gone(self) -> bool:
+        """Whether the open file is no longer the one at its path: SQLite would go on writing into nothing."""
+        return self._opened != self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def open(self) -> Contents:
         """Open or create the file and read all of it."""
@@ -100,6 +112,7 @@ class OutboxFile:
             connection.execute("PRAGMA journal_size_limit = 1048576")
             self._check(connection)
             rows = connection.execute("SELECT * FROM entries ORDER BY number")
+            self._opened = self._identity()
             entries = [Entry(row[0], Item(*row[1:6]), Moment(*row[6:])) for row in rows]
             return Contents(entries, dict(connection.execute("SELECT name, value FROM facts")))
 

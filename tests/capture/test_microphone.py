@@ -58,6 +58,7 @@ class HandFedChild:
         self.writer = RingWriter(memory, rate_hz=rate_hz)
         self.refused = refused
         self.description = "" if refused else "bench"
+        self.device = self.description
         self.started_s = 0.0
         self.killed = False
 
@@ -167,9 +168,9 @@ def test_restarts_back_off_and_never_end() -> None:
     before = len(bench.spawned_s)
     bench.collect(100.0)
     pauses = np.diff(bench.spawned_s[before:])
-    assert pauses[0] < 2.5
+    assert pauses[0] < 1.0
     assert (np.diff(pauses) > -0.3).all()
-    assert pauses[-1] == pytest.approx(10.0, abs=0.3)
+    assert pauses[-1] == pytest.approx(1.5, abs=0.2)  # not longer: recovery is to be heard of within 5 s
     assert bench.microphone.stats().restarts == len(bench.spawned_s) - 1
     assert "gone" in bench.microphone.stats().fault
 

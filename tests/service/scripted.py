@@ -98,6 +98,10 @@ class SilentDetector(Detector):
         self.tuned = tuning
 
     @override
+    def spare(self, *, cause: bool, verifier: bool) -> None:
+        self.spared = (cause, verifier)
+
+    @override
     def flush(self) -> list[DetectorOutput]:
         return []
 

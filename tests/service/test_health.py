@@ -7,6 +7,7 @@ from monitor.detect.pipeline import PipelineStats
 from monitor.events.bus import QueueStats
 from monitor.service.detector import DetectorStats
 from monitor.service.health import HealthTracker, Limits, Snapshot, State, counters, is_alive
+from monitor.service.vitals import Vitals
 from monitor.service.worker import WorkerStats
 from tests.service.scripted import RUNNING
 
@@ -87,7 +88,7 @@ def test_rates_are_those_since_the_last_report():
     later = replace(
         DETECTOR, busy_s=1.5, pipeline=PipelineStats(hops=350, awake_hops=70, wakings=5, vad_calls=30)
     )
-    figures = counters(replace(FINE, detector=later, cpu_temperature_c=48.3), FINE)
+    figures = counters(replace(FINE, detector=later, vitals=Vitals(100.0, cpu_temperature_c=48.3)), FINE)
     assert (figures["gate_rate"], figures["vad_rate"], figures["inference_ms"]) == (0.5, 0.3, 10.0)
     assert figures["cpu_temperature_c"] == 48.3
     assert counters(FINE)["gate_rate"] == 0.08
@@ -150,7 +151,7 @@ def test_a_sink_that_does_not_deliver_degrades_and_is_named():
     refused = replace(FINE, workers=(replace(WORKER, fault="The broker refuses us."),))
     waiting = replace(FINE, workers=(replace(WORKER, queue=replace(QUEUE, depth=2, oldest_age_s=31.0)),))
     assert HealthTracker().update(refused).reasons == ("mqtt: The broker refuses us.",)
-    assert HealthTracker().update(waiting).reasons == ("mqtt: messages wait for more than 30 s.",)
+    assert HealthTracker().update(waiting).reasons == ("mqtt: messages wait for more than 10 s.",)
     assert HealthTracker().update(waiting).microphone_ok
 
 

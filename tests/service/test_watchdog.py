@@ -26,6 +26,7 @@ def test_the_manager_hears_ready_alive_status_and_stopping(manager):
     watchdog.alive()
     watchdog.status("The microphone delivers no audio")
     watchdog.stopping()
+    watchdog.close()
     assert [end.recv(200).decode() for _ in range(4)] == [
         "READY=1\nSTATUS=Listening",
         "WATCHDOG=1",
@@ -39,7 +40,9 @@ def test_without_a_manager_nothing_is_sent_and_nothing_fails():
 
 
 def test_a_manager_that_is_gone_does_not_stop_the_service(tmp_path):
-    Watchdog({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+    watchdog = Watchdog({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    watchdog.alive()
+    watchdog.close()
 
 
 def test_a_manager_that_does_not_read_does_not_hold_up_the_service(manager):
@@ -47,3 +50,4 @@ def test_a_manager_that_does_not_read_does_not_hold_up_the_service(manager):
     watchdog = Watchdog({"NOTIFY_SOCKET": address})
     for _ in range(5000):  # far more than the socket keeps
         watchdog.alive()
+    watchdog.close()
