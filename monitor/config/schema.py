@@ -315,7 +315,10 @@ class PushConfig(Section):
 class SounderConfig(Section):
     """A speaker at the monitor that sounds when an alert reaches neither hub nor phone."""
 
-    enabled: bool = _key(False, "Sound when nobody can be told otherwise.")
+    enabled: bool = _key(
+        False,
+        "Sound when nobody can be told otherwise: three beeps every 12 s; in between the baby is heard.",
+    )
     device: Text | None = _key(
         None, "Name, part of a name or index of the output; not set: the default one.", example="USB Audio"
     )
