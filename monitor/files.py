@@ -8,15 +8,20 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in one step, readable by its owner alone. Raises OSError.
+    """As ``write_bytes_atomically``, in UTF-8."""
+    write_bytes_atomically(path, text.encode())
 
-    After a power cut the file holds the old text or the new one, never a part.
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step, readable by its owner alone. Raises OSError.
+
+    After a power cut the file holds what was there before or what is new, never a part.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     unfinished = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

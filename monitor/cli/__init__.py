@@ -25,6 +25,8 @@ from monitor.log import configure_logging
 COMMANDS: Final = {
     "run": ("monitor.cli.run", "listen until stopped: microphone in, messages out"),
     "scan": ("monitor.cli.scan", "find the crying in recordings"),
+    "report": ("monitor.cli.report", "tell what a night was like: crying, calm, alerts, faults"),
+    "forget": ("monitor.cli.forget", "delete all that is kept about a night, or about all"),
     "check": ("monitor.cli.check", "test microphone, models and broker"),
     "alert": ("monitor.cli.alert", "try whether alerts reach the phones"),
     "hub": ("monitor.cli.hub", "take this device out of the home hub"),

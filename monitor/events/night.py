@@ -6,7 +6,7 @@ sample clock or a monotonic one, so a clock that steps moves a cry into another 
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -32,6 +32,15 @@ class Night(BaseModel):
 def evening_of(local: datetime) -> date:
     """Date of the evening to whose night ``local``, a local time, belongs."""
     return (local.replace(tzinfo=None) - NOON).date()
+
+
+def span_of(evening: date) -> tuple[datetime, datetime]:
+    """Begin and end of the night that bears ``evening``, local times; when clocks change it has 23 or 25 h.
+
+    Raises ValueError or OverflowError for a date out of the system's reach.
+    """
+    noon = datetime.combine(evening, time()) + NOON
+    return noon.astimezone(), (noon + timedelta(days=1)).astimezone()
 
 
 class NightTally:

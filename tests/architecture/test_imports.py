@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "monitor.log",
         "monitor.capture",
         "monitor.detect",
+        "monitor.events",
         "monitor.sinks",
         "monitor.service",
     ],
@@ -53,13 +54,14 @@ MAY_IMPORT = {
 # The only places of each library. Everything else behind it talks our own language.
 PLACES = {
     "sounddevice": ["monitor.capture.child", "monitor.sinks.sounder_child"],
-    "soundfile": ["monitor.capture.sound_file", "monitor.demo"],
+    "soundfile": ["monitor.capture.sound_file", "monitor.demo", "monitor.sinks.clip_file"],
     "soxr": ["monitor.capture.resample"],
     "webrtcvad": ["monitor.detect.vad"],
     "onnxruntime": ["monitor.detect.inference"],
     "paho": ["monitor.sinks.mqtt_client", "monitor.demo"],
     "amqtt": ["monitor.demo"],
     "apprise": ["monitor.sinks.push_channels"],
+    "PIL": ["monitor.cli.night_canvas"],
     "rich": ["monitor.cli.drawn", "monitor.demo", "monitor.bench"],
     # At the edges: what comes from a user, a file or the network, and what leaves.
     "pydantic": [
