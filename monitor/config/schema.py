@@ -317,7 +317,7 @@ class SounderConfig(Section):
 
     enabled: bool = _key(
         False,
-        "Sound when nobody can be told otherwise: three beeps every 12 s; in between the baby is heard.",
+        "Sound when nobody can be told otherwise: three beeps every 12 s, and the baby is heard between.",
     )
     device: Text | None = _key(
         None, "Name, part of a name or index of the output; not set: the default one.", example="USB Audio"
