@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
 DEV = [*RUN, *map(Requirement, PROJECT["optional-dependencies"]["dev"])]
-LOCKS = {"requirements.lock": RUN, "requirements-dev.lock": DEV}
+EXTRAS = PROJECT["optional-dependencies"]
+# What a package for users carries: the extras that need no choice of theirs.
+FULL = [*RUN, *(Requirement(line) for name in ("push", "metrics") for line in EXTRAS.get(name, ()))]
+LOCKS = {"requirements.lock": RUN, "requirements-full.lock": FULL, "requirements-dev.lock": DEV}
 
 
 def entries(name: str) -> list[tuple[Requirement, str]]:
@@ -61,6 +64,7 @@ def test_a_lock_satisfies_every_dependency_of_the_project(name, wanted):
         assert all(requirement.specifier.contains(Version(pin)) for pin in pins), (requirement, pins)
 
 
-def test_tests_run_with_what_users_get():
-    run, dev = versions("requirements.lock"), versions("requirements-dev.lock")
-    assert {package: dev.get(package) for package in run} == run
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-full.lock"])
+def test_tests_run_with_what_users_get(name):
+    users, dev = versions(name), versions("requirements-dev.lock")
+    assert {package: dev.get(package) for package in users} == users
