@@ -74,6 +74,15 @@ class Journal:
                 continue
 
 
+@dataclass(frozen=True)
+class Pace:
+    seed: int
+    pause_s: float
+    """Longest time between two kills."""
+    step_s: float
+    """Longest time between two messages of the monitor."""
+
+
 # --- the monitor ------------------------------------------------------------------------------------
 
 
@@ -94,7 +103,7 @@ def _facts(event: dict[str, Any]) -> dict[str, Any]:
     return {name: event[name] for name in ("episode_id", "event_type", "event_id", "truncated")}
 
 
-def run_monitor(port: int, folder: Path, life: int, seed: int) -> None:
+def run_monitor(port: int, folder: Path, life: int, pace: Pace) -> None:
     _log_to(folder / "monitor.log")
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -108,12 +117,12 @@ def run_monitor(port: int, folder: Path, life: int, seed: int) -> None:
     worker.open()
     thread = threading.Thread(target=worker.run, name="mqtt")
     thread.start()
-    chance = random.Random(f"{seed} {life}")
+    chance = random.Random(f"{pace.seed} {life}")
     number = 0
     while not stopping.is_set():
         for message in _episode(f"life{life}-{number}", chance):
             bus.publish(message)
-            time.sleep(chance.uniform(0.0, 0.06))
+            time.sleep(chance.uniform(0.0, pace.step_s))
         number += 1
     wait_until(lambda: sink.stats().waiting == 0, "all is delivered", SETTLE_S)
     worker.request_stop(Deadline(5.0))
@@ -188,7 +197,7 @@ class Stage:
     """The three processes, each of which may be killed and started at any time."""
 
     folder: Path
-    seed: int
+    pace: Pace
     broker: Mosquitto
     children: dict[str, Any] = field(default_factory=dict)
     lives: Counter[str] = field(default_factory=Counter)
@@ -200,7 +209,7 @@ class Stage:
             return
         port = self.broker.port
         started: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
-            "monitor": (run_monitor, (port, self.folder, self.lives[name], self.seed)),
+            "monitor": (run_monitor, (port, self.folder, self.lives[name], self.pace)),
             "consumer": (run_consumer, (port, self.folder)),
         }
         target, arguments = started[name]
@@ -223,28 +232,26 @@ class Stage:
         self.broker.kill()
 
 
-def run(folder: Path, kills: int, seed: int, pause_s: float) -> tuple[Counter[str], float]:
+def run(folder: Path, kills: int, pace: Pace) -> tuple[Counter[str], float]:
     """Kill, then let all recover and settle; how often each was killed, and how long it took."""
-    chance = random.Random(seed)
+    chance = random.Random(pace.seed)
     killed: Counter[str] = Counter()
     broker = Mosquitto(folder / "broker", persistence=True, extra_lines=("max_queued_messages 10000",))
-    stage = Stage(folder, seed, broker)
+    stage = Stage(folder, pace, broker)
     began_s = time.monotonic()
     try:
         for name in ("broker", "consumer"):
             stage.start(name)
         wait_until((folder / "subscribed").exists, "the consumer has subscribed")
         stage.start("monitor")
-        _kill_at_random(stage, kills, chance, killed, pause_s)
+        _kill_at_random(stage, kills, chance, killed)
         _settle(stage)
     finally:
         stage.close()
     return killed, time.monotonic() - began_s
 
 
-def _kill_at_random(
-    stage: Stage, kills: int, chance: random.Random, killed: Counter[str], pause_s: float
-) -> None:
+def _kill_at_random(stage: Stage, kills: int, chance: random.Random, killed: Counter[str]) -> None:
     """Outages overlap: whoever is dead comes back in its own time, whatever happens to the others."""
     dead: dict[str, float] = {}
     next_kill_s = time.monotonic()
@@ -259,7 +266,7 @@ def _kill_at_random(
             stage.kill(name)
             killed[name] += 1
             dead[name] = time.monotonic() + chance.uniform(0.0, 0.3)
-            next_kill_s = time.monotonic() + chance.uniform(0.05, pause_s)
+            next_kill_s = time.monotonic() + chance.uniform(0.05, stage.pace.pause_s)
         time.sleep(0.002)
 
 
@@ -343,12 +350,13 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause-s", type=float, default=0.4, help="longest time between two kills")
+    parser.add_argument("--step-s", type=float, default=0.06, help="longest time between two messages")
     parser.add_argument("--folder", type=Path, help="where journals and logs stay; not set: removed")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        killed, took_s = run(folder, given.kills, given.seed, given.pause_s)
+        killed, took_s = run(folder, given.kills, Pace(given.seed, given.pause_s, given.step_s))
         found = account(folder)
     print(table(killed, took_s, found))
     for line in (*found.lost, *found.doubled)[:20]:
