@@ -129,7 +129,7 @@ def _print_night(evening: date, facts: NightFacts, name: str, now: datetime) -> 
     if facts.cries:
         print()
         print_table(CRIES_HEAD, [_cry_row(cry) for cry in facts.cries])
-    _print_list("Alerts", [words.alert(one) for one in facts.alerts])
+    _print_list("Alerts", words.alerts(facts.alerts))
     _print_list("Faults", [words.fault(one) for one in facts.faults])
     if not facts.cries and facts.listened_s == 0:
         print("\n  The monitor heard nothing in this night: that no crying was heard means nothing.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -74,13 +74,22 @@ def fault(one: Fault) -> str:
     return f"{clock(one.begin_s)}  {lasted:>14}  {one.reason}"
 
 
-def alert(one: Alert) -> str:
-    detail = alert_detail(one)
-    if one.kind == "test":
-        return f"{clock(one.at_s)}  a test alert ({detail.get('source', 'unknown')})"
-    channels = detail.get("channels") or {}
-    by = ", ".join(f"{name}: {state}" for name, state in channels.items())
-    return f"{clock(one.at_s)}  push {detail.get('state', 'unknown')}{f' ({by})' if by else ''}"
+def alerts(all_of_them: Sequence[Alert]) -> list[str]:
+    """Tests and what went wrong one by one; of what was delivered the episodes tell."""
+    lines = []
+    delivered = 0
+    for one in all_of_them:
+        detail = alert_detail(one)
+        if one.kind == "test":
+            lines.append(f"{clock(one.at_s)}  a test alert ({detail.get('source', 'unknown')})")
+        elif detail.get("state") == "delivered":
+            delivered += detail.get("delivered", 0)
+        else:
+            by = ", ".join(f"{name}: {state}" for name, state in (detail.get("channels") or {}).items())
+            lines.append(
+                f"{clock(one.at_s)}  push {detail.get('state', 'unknown')}{f' ({by})' if by else ''}"
+            )
+    return [*lines, f"{delivered} push messages were delivered"] if delivered else lines
 
 
 def listened(facts: NightFacts) -> str:

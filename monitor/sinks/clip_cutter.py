@@ -86,14 +86,14 @@ class ClipCutter:
 
     def _take(self, block: Block) -> Cut | None:
         self._recent.append(block)
+        if self._open is not None:
+            self._append(self._open, block)
         oldest = block.stop - self._pre_roll - samples(RAISED_WITHIN_S)
         while self._recent[0].stop <= oldest:
             self._recent.popleft()
         self._gaps = {at: why for at, why in self._gaps.items() if at >= self._recent[0].start}
-        if self._open is None:
-            return None
-        self._append(self._open, block)
-        return self.finish() if self._open.length >= self._max else None
+        is_full = self._open is not None and self._open.length >= self._max
+        return self.finish() if is_full else None
 
     def _append(self, clip: _Open, block: Block) -> None:
         if block.start > clip.next:
