@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from monitor.config import Flag, Loaded, load_config
-from monitor.config.sentences import is_secret
+from monitor.config import Flag, Loaded, fields, load_config
+from monitor.config.sentences import is_secret, plain
 from monitor.errors import ConfigError
 
 _NAMED: Final = "named_flags"
@@ -47,6 +47,7 @@ def _setting(text: str) -> Flag:
     key, separator, value = text.partition("=")
     key = key.strip()
     if not separator:
-        raise ConfigError(f"--set {text} gives no value.", "Write --set section.key=value.")
-    name = f"--set {key}=…" if is_secret(key) else f"--set {text}"
-    return Flag(key, value.strip(), name)
+        raise ConfigError(f"--set {plain(text)} gives no value.", "Write --set section.key=value.")
+    # A key that we do not know may be that of a password, misspelt.
+    tells = is_secret(key) or key not in fields()
+    return Flag(key, value.strip(), f"--set {plain(f'{key}=…' if tells else text)}")

@@ -19,12 +19,14 @@ from pydantic.fields import FieldInfo
 
 from monitor.config.checks import contradictions
 from monitor.config.schema import Config
-from monitor.config.sentences import is_optional, is_secret, not_allowed, suggestion, unwrapped
+from monitor.config.sentences import is_optional, is_secret, not_allowed, plain, suggestion, unwrapped
 from monitor.errors import ConfigError
 
 DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
 ENVIRONMENT_PREFIX: Final = "CRADLEWATCH_"
 PATH_VARIABLE: Final = "CRADLEWATCH_CONFIG"
+LONGEST_PASSWORD: Final = 65_535
+"""Bytes, in MQTT (OASIS standard 5.0, section 1.5.6)."""
 
 # Not structlog: this is imported before monitor.log, which keeps rich out of it.
 log = logging.getLogger(__name__)
@@ -125,13 +127,13 @@ def _from_file(path: Path, problems: list[str]) -> Iterator[_Given]:
     for section, content in table.items():
         if section not in sections:
             hint = suggestion(section, sections) or f"The sections are {', '.join(sections)}."
-            problems.append(f"Unknown section [{section}] in {path}. {hint}")
+            problems.append(f"Unknown section [{plain(section)}] in {path}. {hint}")
         elif not isinstance(content, dict):
             problems.append(f"{section} in {path} is a section: write [{section}] above its keys.")
         else:
             for name, value in content.items():
                 key = f"{section}.{name}"
-                yield _Given(key, value, f"file {path}: {key}", is_text=False)
+                yield _Given(key, value, f"file {path}: {plain(key)}", is_text=False)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -151,9 +153,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The configuration file {path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
         raise ConfigError(
-            f"The configuration file {path} is not valid TOML: {error}.", "Mend that line."
+            f"The configuration file {path} is not valid TOML: brackets within brackets.", "Mend it."
+        ) from error
+    except ValueError as error:  # tomllib's own, and Python's for a number of thousands of digits
+        raise ConfigError(
+            f"The configuration file {path} is not valid TOML: {plain(str(error))}.", "Mend that line."
         ) from error
 
 
@@ -163,13 +169,14 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterat
             continue
         section, separator, name = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if separator:
-            yield _Given(f"{section}.{name}", value, f"environment variable {variable}", is_text=True)
+            origin = f"environment variable {plain(variable)}"
+            yield _Given(f"{section}.{name}", value, origin, is_text=True)
         elif section.split("_")[0] in _sections():
             # One underscore for two would be a setting that silently does nothing.
             head, _, tail = variable.removeprefix(ENVIRONMENT_PREFIX).partition("_")
             problems.append(
-                f"The environment variable {variable} sets nothing. "
-                f"Did you mean {ENVIRONMENT_PREFIX}{head}__{tail or '<KEY>'}?"
+                f"The environment variable {plain(variable)} sets nothing. "
+                f"Did you mean {ENVIRONMENT_PREFIX}{head}__{plain(tail) or '<KEY>'}?"
             )
 
 
@@ -191,6 +198,9 @@ def _checked(given: Iterable[_Given], problems: list[str]) -> tuple[dict[str, An
             )
         elif item.is_text and item.value == "" and is_optional(field):
             values[item.key], origins[item.key] = None, item.origin
+        elif unwrapped(field.annotation)[0] is Path and "\0" in str(item.value):
+            # pydantic takes it for a path; whatever the system is asked about it ends in a ValueError.
+            problems.append(not_allowed(item.key, item.value, field, item.origin))
         else:
             try:
                 values[item.key] = _parsed(item, field)
@@ -217,7 +227,7 @@ def _unknown(item: _Given, known: Mapping[str, FieldInfo]) -> str:
     if not hint:
         by_name = [key for key in known if name and key.endswith(f".{name}")]
         hint = f"Did you mean {by_name[0]}?" if by_name else "`cradlewatch config` lists all keys."
-    return f"Unknown key {item.key} ({item.origin}). {hint}"
+    return f"Unknown key {plain(item.key)} ({item.origin}). {hint}"
 
 
 def _variable(key: str) -> str:
@@ -259,6 +269,11 @@ def _read_password(
         return
     if not password:
         problems.append(f'mqtt.password_file = "{named}" ({origin}) is empty: write the password into it.')
+        return
+    if len(password.encode()) > LONGEST_PASSWORD:
+        problems.append(
+            f'mqtt.password_file = "{named}" ({origin}) is too long: name a file with a password.'
+        )
         return
     values["mqtt.password"] = SecretStr(password)
     origins["mqtt.password"] = f"file {file}"

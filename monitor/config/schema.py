@@ -20,7 +20,11 @@ class Rule:
     words: str
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256), Rule("of 1 to 256 characters")]
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    Rule("of 1 to 256 characters, on one line"),
+]
 Slug = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$"),

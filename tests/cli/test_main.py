@@ -132,3 +132,11 @@ def test_the_example_and_the_schema_are_printed(capsys):
     assert capsys.readouterr().out == shipped
     assert main(["config", "--schema"]) == 0
     assert capsys.readouterr().out.startswith("{")
+
+
+@pytest.mark.parametrize("key", ["mqtt.password", "mqtt.pasword", "MQTT.password", "password"])
+def test_a_password_on_the_command_line_is_not_repeated_even_where_it_is_misspelt(key, capsys):
+    assert main(["config", "--set", f"{key}=hunter2"]) == 2
+    captured = capsys.readouterr()
+    assert "hunter2" not in captured.err + captured.out
+    assert f"--set {key}=…" in captured.err

@@ -296,3 +296,41 @@ def test_a_password_without_a_user_is_a_contradiction():
     assert problems(environ={"CRADLEWATCH_MQTT__PASSWORD": "x"}) == [
         "A password for the broker is set without mqtt.username: set the user name as well."
     ]
+
+
+def test_brackets_within_brackets_are_one_sentence(tmp_path):
+    (line,) = problems(write(tmp_path, f"[source]\nfile = {'[' * 5000}{']' * 5000}\n"))
+    assert "is not valid TOML: brackets within brackets." in line
+
+
+def test_a_number_of_thousands_of_digits_is_one_sentence(tmp_path):
+    (line,) = problems(write(tmp_path, f"[mqtt]\nport = {'9' * 5000}\n"))
+    assert "is not valid TOML" in line
+    assert len(line) < 500
+
+
+def test_a_path_with_a_nul_is_refused_before_the_system_is_asked(tmp_path):
+    (line,) = problems(write(tmp_path, '[mqtt]\npassword_file = "pass\\u0000word"\n'))
+    assert line.startswith('mqtt.password_file = "pass\\u0000word"')
+    assert "is not a path" in line
+
+
+@pytest.mark.parametrize("character", ["\\u0000", "\\n", "\\u007f"])
+def test_a_name_has_no_control_characters(tmp_path, character):
+    (line,) = problems(write(tmp_path, f'[mqtt]\nhost = "a{character}b"\n'))
+    assert "is not a text of 1 to 256 characters, on one line" in line
+
+
+def test_what_is_quoted_is_on_one_line_harmless_to_a_terminal_and_not_endless():
+    key = "mqtt.\x1b[31mport\n"
+    (line,) = problems(flags=[Flag(key, "1", "--set")])
+    assert line.startswith("Unknown key mqtt.\\x1b[31mport\\n (flag --set).")
+    (line,) = problems(environ={"CRADLEWATCH_MQTT__PORT": "9" * 5000})
+    assert len(line) < 500
+    assert "999…" in line
+
+
+def test_a_password_that_no_broker_takes_is_refused(tmp_path):
+    (tmp_path / "secret").write_text("x" * 65_536)
+    (line,) = problems(write(tmp_path, '[mqtt]\nusername = "u"\npassword_file = "secret"\n'))
+    assert "is too long" in line
