@@ -24,6 +24,9 @@ HIGHEST_RATE_HZ: Final = 768_000
 PLACEHOLDER_BYTES: Final = 0x7FFF_0000
 """A WAV header that was never completed holds 2 or 4 GiB less a little: no promise at all."""
 
+MOST_SAMPLES_AT_ONCE: Final = 4_000_000
+"""Of all channels together: a header of 1024 channels must not cost gigabytes."""
+
 MOST_FRAMES_PER_BYTE: Final = 1_000
 """Beyond what silence compresses to; a header that claims more knows nothing."""
 
@@ -92,6 +95,7 @@ class SoundFileReader:
 
     def read(self, n_frames: int) -> NDArray[np.int16] | int | None:
         """Next audio (int16, shape (n,), 0 < n <= n_frames), frames that are lost, or None at the end."""
+        n_frames = min(n_frames, max(1, MOST_SAMPLES_AT_ONCE // self._file.channels))
         audio, failed = self._decode(n_frames)
         if len(audio):
             return audio
@@ -123,7 +127,8 @@ class SoundFileReader:
     def _as_int16(self, audio: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:
         if audio.dtype == np.int16:
             return np.ascontiguousarray(audio, np.int16)
-        scaled = np.clip(audio.astype(np.float32), -1.0, 1.0) * np.float32(32_768)
+        with np.errstate(invalid="ignore"):  # a signalling NaN; below, each is made silence
+            scaled = np.clip(audio.astype(np.float32), -1.0, 1.0) * np.float32(32_768)
         not_numbers = np.isnan(scaled)  # infinities have been clipped
         if not_numbers.any():
             self._not_numbers += int(np.count_nonzero(not_numbers))

@@ -1,6 +1,7 @@
 """Recordings of every kind become 16 kHz mono, damage becomes a gap, nonsense a clear sentence."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,29 @@ def test_float_samples_saturate_and_what_is_no_number_becomes_silence(tmp_path: 
     expected = [32_767, -32_768, 0, 32_767, -32_768, 16_384, 32_767, 0]
     assert audio_of(recording).tolist() == expected
     assert "2 samples are no numbers" in recording.stats().fault
+
+
+def test_a_signalling_nan_is_silence_without_a_warning(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(3, np.float32), 16_000, subtype="FLOAT")
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:-8] + (0x7F800001).to_bytes(4, "little") + whole[-4:])
+    assert audio_of(Recording(tmp_path / "a.wav")).tolist() == [0, 0, 0]
+
+
+def test_a_header_of_many_channels_costs_no_more_memory_than_one_of_few(tmp_path: Path) -> None:
+    audio = np.zeros((2_000, 1_000), np.int16)
+    audio[:, 7] = 5
+    soundfile.write(tmp_path / "a.wav", audio, 768_000)
+    recording = Recording(tmp_path / "a.wav", channel=7, block_s=4.0)
+    recording.start()
+    tracemalloc.start()
+    try:
+        read = sum(len(item.samples) for item in iter(lambda: recording.read(0.0), EndOfStream.END))
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000  # 4 s of it would be 6 GB
+    finally:
+        tracemalloc.stop()
+        recording.stop(0.0)
+    assert abs(read - 2_000 / 48) <= 1
 
 
 def test_24_bit_full_scale_stays_full_scale(tmp_path: Path) -> None:
