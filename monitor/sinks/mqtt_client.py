@@ -264,7 +264,13 @@ class MqttSession:
             self._report(Subscribed(mid, reason.is_failure, reason.value, str(reason)))
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        self._report(Incoming(message.topic, bytes(message.payload), message.retain))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            # Only a broker out of its mind sends it; raised from here it would end paho's thread.
+            log.warning("mqtt.topic_unreadable")
+            return
+        self._report(Incoming(topic, bytes(message.payload), message.retain))
 
 
 _PROTOCOLS: Final[dict[Version, MQTTProtocolVersion]] = {
