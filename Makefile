@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-hub lint unit hub-if-possible install-train train figures wheel clean
+.PHONY: help install demo test test-hub lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
@@ -12,6 +12,8 @@ help:
 	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
 	@echo "make wheel          build dist/cradlewatch-*.whl, models inside"
+	@echo "make deb            build dist/cradlewatch_*.deb for this distribution; make test-install tries it"
+	@echo "make sbom           write dist/cradlewatch.cdx.json; make audit looks for known weaknesses"
 	@echo "make install-train  add what training and measuring need (torch)"
 	@echo "make train          from public data to released models (hours on a Pi, do it elsewhere)"
 	@echo "make figures        print every figure of the README anew (needs the public data)"
@@ -91,6 +93,31 @@ figures: $(VENV)/.train $(RUNS)/nights/test/nights.json $(RUNS)/nights/quiet/nig
 
 wheel: $(VENV)/.dev
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+# For the distribution, architecture and Python that it is built on, see the head of the script.
+deb: wheel
+	deploy/debian/build.sh dist
+
+# The slow stage: the installer; the package in a clean root, and its service under a real systemd. As root.
+test-install: deb
+	deploy/system-packages.sh deb
+	$(BIN)/pytest -m install tests/deploy $(PYTEST_FLAGS)
+
+# All that the Supervisor needs to build the app: copy the folder to /addons.
+homeassistant-app: wheel
+	rm -rf dist/homeassistant-app && mkdir -p dist
+	cp -R deploy/homeassistant-app dist/homeassistant-app
+	cp requirements-full.lock $(lastword $(sort $(wildcard dist/cradlewatch-*.whl))) dist/homeassistant-app
+
+sbom: $(VENV)/.dev
+	$(BIN)/python deploy/sbom.py dist/cradlewatch.cdx.json
+	@echo dist/cradlewatch.cdx.json
+
+# Known weaknesses of the locked libraries. Asks a public service; --strict, or what it cannot look up would pass.
+audit: $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-full.lock
 
 clean:
 	rm -rf $(VENV) dist build

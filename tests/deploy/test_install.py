@@ -177,6 +177,7 @@ def house(tmp_path_factory) -> House:
     return house
 
 
+@pytest.mark.install
 def test_an_installation_runs_and_finds_the_cries_of_the_demo(house):
     assert house.program("--version") == f"cradlewatch {__version__}"
     recording = next((house.root / "opt/cradlewatch/current").glob("lib/*/site-packages/monitor/demo/*.flac"))
@@ -184,12 +185,14 @@ def test_an_installation_runs_and_finds_the_cries_of_the_demo(house):
     assert house.config.read_text() == house.program("config", "--example") + "\n"
 
 
+@pytest.mark.install
 def test_the_unit_is_installed_and_the_place_for_secrets_is_closed(house):
     unit = house.root / "etc/systemd/system/cradlewatch.service"
     assert unit.read_text() == (ROOT / "systemd/cradlewatch.service").read_text()
     assert (house.root / "etc/credstore").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.install
 def test_an_installation_over_itself_changes_nothing(house):
     house.config.write_text("[device]\nid = 'nursery'\n")
     before = (house.root / "opt/cradlewatch/current").resolve().stat().st_mtime_ns
@@ -200,6 +203,7 @@ def test_an_installation_over_itself_changes_nothing(house):
     assert house.config.read_text() == "[device]\nid = 'nursery'\n"
 
 
+@pytest.mark.install
 def test_a_new_version_with_broken_models_is_refused_and_the_old_one_stays(house):
     done = house.install(changed_wheel(house.wheel, "7.0.0", damage="gate/model.int8.onnx"))
     assert done.returncode == 1
@@ -209,6 +213,7 @@ def test_a_new_version_with_broken_models_is_refused_and_the_old_one_stays(house
     assert house.versions == [__version__]
 
 
+@pytest.mark.install
 def test_an_upgrade_keeps_configuration_state_and_the_version_before(house):
     state = house.root / "var/lib/private/cradlewatch/controls.json"
     state.parent.mkdir(parents=True)
@@ -222,6 +227,7 @@ def test_an_upgrade_keeps_configuration_state_and_the_version_before(house):
     assert state.exists()
 
 
+@pytest.mark.install
 def test_removal_keeps_what_is_the_users_until_purged(house, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(house.root, root, symlinks=True)
