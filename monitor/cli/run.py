@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     stream = configure_logging(loaded.config.log.level, loaded.config.log.format)
     log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))
     config = loaded.config
-    if (config.mqtt.host, config.push.channels_file, config.jsonl.path) == (None, None, None):
+    ways = (config.mqtt.host, config.push.channels_file, config.jsonl.path)
+    if ways == (None, None, None) and not config.sounder.enabled:
         raise ConfigError(
             "Nobody would hear of a cry: none of mqtt.host, push.channels_file and jsonl.path is set.",
             "Name the broker (--mqtt-host HOST), or a file for the messages (--jsonl FILE, - for stdout).",
