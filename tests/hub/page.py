@@ -109,10 +109,14 @@ class Browser:
             mobile=width < 600,
         )
         self._ask("Page.navigate", url=self._hub.url + path)
-        wait_until(lambda: shows in self.text(), f"{path} shows {shows!r}", 60)
+        wait_until(lambda: self._shows(shows), f"{path} shows {shows!r}", 60)
         picture = self._still()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture)
+
+    def _shows(self, wanted: str) -> bool:
+        text = self.text()
+        return wanted in text and "Loading" not in text
 
     def text(self) -> str:
         time.sleep(0.2)  # asking has its price on a small machine
