@@ -1,15 +1,19 @@
 #!/bin/sh
-# Install the Debian packages that are missing. Usage: system-packages.sh run|test|hub
+# Install the Debian packages that are missing. Usage: system-packages.sh run|test|hub|arm64|deb
 #   run   what the service needs: PortAudio, and Python's venv module
 #   test  what the suite needs besides: a broker and a sound daemon as the virtual microphone
 #   hub   what the stage with the real Home Assistant needs besides: a browser for its pages
+#   arm64 what the stage on an emulated 64-bit ARM needs besides: the emulator, and who fetches its Debian
+#   deb   what the stage with the Debian package needs besides: who makes a clean Debian and boots it
 set -eu
 
 case "${1:-}" in
     run) wanted="libportaudio2" ;;
     test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils" ;;
     hub) wanted="chromium fonts-dejavu-core" ;;
-    *) echo "usage: $0 run|test|hub" >&2; exit 2 ;;
+    arm64) wanted="qemu-user-static debootstrap debian-archive-keyring" ;;
+    deb) wanted="mmdebstrap systemd-container util-linux lintian" ;;
+    *) echo "usage: $0 run|test|hub|arm64|deb" >&2; exit 2 ;;
 esac
 if [ "$1" = run ] && ! "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null; then
     wanted="$wanted python3-venv"
