@@ -107,7 +107,7 @@ test-install: deb
 homeassistant-app: wheel
 	rm -rf dist/homeassistant-app && mkdir -p dist
 	cp -R deploy/homeassistant-app dist/homeassistant-app
-	cp requirements-full.lock $(lastword $(sort $(wildcard dist/cradlewatch-*.whl))) dist/homeassistant-app
+	cp requirements-full.lock "$$(ls -t dist/cradlewatch-*.whl | head -n 1)" dist/homeassistant-app
 
 sbom: $(VENV)/.dev
 	$(BIN)/python deploy/sbom.py dist/cradlewatch.cdx.json

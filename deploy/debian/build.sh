@@ -40,7 +40,7 @@ find "$packages" -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} +
 # and not by time, so that they are the same in every build.
 "$python" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$tree" "$packages"
 printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$minor" >"$home/pyvenv.cfg"
-ln -s "/usr/bin/python$minor" "$home/bin/python"
+ln -s "../../../bin/python$minor" "$home/bin/python"
 cat >"$home/bin/cradlewatch" <<'EOF'
 #!/usr/lib/cradlewatch/bin/python
 import sys
@@ -59,6 +59,9 @@ if [ "$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }')" -ge 
     install -D -m 0644 systemd/restart-steps.conf \
         "$tree/lib/systemd/system/cradlewatch.service.d/restart-steps.conf"
 fi
+mkdir -p "$tree/usr/share/man/man1"
+sed -e "s/@VERSION@/$version/" -e "s/@DATE@/$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%d)/" \
+    deploy/debian/cradlewatch.1 | gzip -9n >"$tree/usr/share/man/man1/cradlewatch.1.gz"
 install -m 0644 README.md SECURITY.md PRIVACY.md "$doc"
 install -m 0644 deploy/debian/copyright "$doc/copyright"
 install -m 0644 systemd/credentials-encrypted.conf deploy/config/cradlewatch.example.toml "$doc/examples"
