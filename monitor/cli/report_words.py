@@ -83,9 +83,12 @@ def alerts(all_of_them: Sequence[Alert]) -> list[str]:
         if one.kind == "test":
             lines.append(f"{clock(one.at_s)}  a test alert ({detail.get('source', 'unknown')})")
         elif detail.get("state") == "delivered":
-            delivered += detail.get("delivered", 0)
+            number = detail.get("delivered")
+            delivered += number if isinstance(number, int) else 0
         else:
-            by = ", ".join(f"{name}: {state}" for name, state in (detail.get("channels") or {}).items())
+            channels = detail.get("channels")
+            named = channels.items() if isinstance(channels, dict) else ()
+            by = ", ".join(f"{name}: {state}" for name, state in named)
             lines.append(
                 f"{clock(one.at_s)}  push {detail.get('state', 'unknown')}{f' ({by})' if by else ''}"
             )

@@ -47,16 +47,15 @@ _MIGRATIONS: Final = (
 
 VERSION: Final = len(_MIGRATIONS)
 
-TABLES: Final = {
-    table: tuple(field.name for field in fields(record))
-    for table, record in (
-        ("episodes", Episode),
-        ("minutes", Minute),
-        ("listening", Listening),
-        ("faults", Fault),
-        ("alerts", Alert),
-    )
+RECORDS: Final = {
+    "episodes": Episode,
+    "minutes": Minute,
+    "listening": Listening,
+    "faults": Fault,
+    "alerts": Alert,
 }
+
+TABLES: Final = {table: tuple(field.name for field in fields(record)) for table, record in RECORDS.items()}
 """Columns, in the order of the records' fields, whose names they bear."""
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})

@@ -92,8 +92,11 @@ def _cry(episode: Episode, alerts: Sequence[Alert]) -> CryFacts:
 
 
 def alert_detail(alert: Alert) -> dict[str, Any]:
-    """What the alert's message said."""
-    detail = json.loads(alert.detail)
+    """What the alert's message said; nothing where the file is damaged."""
+    try:
+        detail = json.loads(alert.detail)
+    except ValueError:
+        return {}
     return detail if isinstance(detail, dict) else {}
 
 
@@ -101,8 +104,9 @@ def _delivered_s(alert: Alert) -> float | None:
     if alert.kind != "delivery":
         return None
     detail = alert_detail(alert)
-    at_s = detail.get("last_delivered_s")
-    return float(at_s) if detail.get("delivered", 0) > 0 and at_s is not None else None
+    at_s, delivered = detail.get("last_delivered_s"), detail.get("delivered")
+    is_said = isinstance(at_s, float) and isinstance(delivered, int) and delivered > 0
+    return at_s if is_said else None
 
 
 def _notable(faults: Iterable[Fault], night: Span) -> Iterable[Fault]:

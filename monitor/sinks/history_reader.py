@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
-from monitor.sinks.history_file import TABLES, open_for_reading, translated
+from monitor.sinks.history_file import RECORDS, TABLES, HistoryDamagedError, open_for_reading, translated
 from monitor.sinks.history_records import Alert, Episode, Fault, Listening, Minute
 
 
@@ -27,6 +27,14 @@ class Remembered:
     def __bool__(self) -> bool:
         return any((self.episodes, self.minutes, self.listening, self.faults, self.alerts))
 
+
+_BEYOND_CALENDARS_S: Final = 6e10
+"""Some 1900 years from 1970 on, in both directions; no level or share comes near it."""
+
+_KINDS: Final = {
+    table: tuple(str(field.type) for field in fields(record)) for table, record in RECORDS.items()
+}
+"""Of the fields, as they are annotated: "float", "str | None"."""
 
 _WITHIN: Final = {
     "episodes": "onset_s >= ? AND onset_s < ? ORDER BY onset_s",
@@ -84,4 +92,19 @@ class HistoryReader:
     def _rows(self, table: str, begin_s: float, end_s: float) -> Iterator[tuple[Any, ...]]:
         statement = f"SELECT {', '.join(TABLES[table])} FROM {table} WHERE {_WITHIN[table]}"  # noqa: S608 - our own names
         cursor: sqlite3.Cursor = self._connection.execute(statement, (begin_s, end_s))
-        yield from cursor
+        kinds = _KINDS[table]
+        for row in cursor:
+            if not all(_is_sound(value, kind) for value, kind in zip(row, kinds, strict=True)):
+                raise HistoryDamagedError(f"{self._path} is damaged: {table} hold what they cannot hold.")
+            yield row
+
+
+def _is_sound(value: object, kind: str) -> bool:
+    """Whether ``value`` is of its field's ``kind``. SQLite does not notice a flipped bit."""
+    if value is None:
+        return kind.endswith("| None")
+    if isinstance(value, float):
+        return kind.startswith("float") and abs(value) < _BEYOND_CALENDARS_S  # false for NaN as well
+    if isinstance(value, int):
+        return kind in {"int", "bool"} and abs(value) < _BEYOND_CALENDARS_S
+    return isinstance(value, str) and kind.startswith("str")

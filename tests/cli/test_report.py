@@ -222,6 +222,27 @@ def test_a_damaged_history_is_said_and_left_as_it_is(tmp_path, capsys, damage):
     assert [file.name for file in folder.iterdir()] == ["history.sqlite"]
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE episodes SET until_s = 1e300", 1),
+        ("UPDATE faults SET end_s = 9e999", 1),
+        ("UPDATE minutes SET minute = 4611686018427387904 WHERE rowid = (SELECT min(rowid) FROM minutes)", 0),
+        ("UPDATE alerts SET detail = 'nonsense'", 0),
+        ("""UPDATE alerts SET detail = '{"delivered": "x", "channels": 3, "state": []}'""", 0),
+    ],
+)
+def test_values_that_a_flipped_bit_has_made_are_no_traceback(tmp_path, capsys, change, code):
+    folder = tmp_path / "nursery"
+    a_night(folder).close(1.0)
+    with contextlib.closing(sqlite3.connect(folder / "history.sqlite")) as damaged:
+        damaged.execute(change)
+        damaged.commit()
+    for form in ((), ("--json",)):
+        assert report(folder, "--night", "2026-11-22", *form) == code
+        assert ("is damaged" in capsys.readouterr().err) == (code == 1)
+
+
 def test_a_history_of_a_newer_version_is_said(tmp_path, capsys):
     folder = tmp_path / "nursery"
     a_night(folder).close(1.0)
