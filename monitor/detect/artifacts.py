@@ -14,6 +14,10 @@ from monitor.errors import ManifestMismatchError, ModelError
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+MOST_HOPS = 10_000
+MOST_S = 3600.0
+LEAST_TEMPERATURE = 1e-6
+"""Nobody releases a rule beyond these; a damaged manifest may hold anything."""
 Kind = Literal["gate", "verifier", "cause"]
 _REMEDY = "Install Cradlewatch anew, or point detect.artifacts at a complete folder."
 
@@ -21,25 +25,27 @@ _REMEDY = "Install Cradlewatch anew, or point detect.artifacts at a complete fol
 class PatientTier(BaseModel):
     """The slower way to an episode: more hops of a lower score over a longer time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     onset_threshold: float = Field(ge=0, le=1)
-    onset_hits: int = Field(ge=1)
-    onset_window_hops: int = Field(ge=1)
+    onset_hits: int = Field(ge=1, le=MOST_HOPS)
+    onset_window_hops: int = Field(ge=1, le=MOST_HOPS)
 
 
 class GateDecision(BaseModel):
     """The decision rule chosen on the validation split together with the gate's weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     onset_threshold: float = Field(ge=0, le=1)
     offset_threshold: float = Field(ge=0, le=1)
-    onset_hits: int = Field(ge=1)
-    onset_window_hops: int = Field(ge=1)
-    hang_over_s: float = Field(ge=0)
-    cool_down_s: float = Field(ge=0)
-    smoothing_s: float = Field(ge=0, description="time constant of the score's exponential average")
+    onset_hits: int = Field(ge=1, le=MOST_HOPS)
+    onset_window_hops: int = Field(ge=1, le=MOST_HOPS)
+    hang_over_s: float = Field(ge=0, le=MOST_S)
+    cool_down_s: float = Field(ge=0, le=MOST_S)
+    smoothing_s: float = Field(
+        ge=0, le=MOST_S, description="time constant of the score's exponential average"
+    )
     suspect_threshold: float | None = Field(
         None,
         ge=0,
@@ -58,17 +64,17 @@ class GateDecision(BaseModel):
 class VerifierDecision(BaseModel):
     """How the verifier's logit becomes a probability."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    temperature: float = Field(gt=0, description="the logit is divided by it")
+    temperature: float = Field(gt=LEAST_TEMPERATURE, description="the logit is divided by it")
 
 
 class CauseDecision(BaseModel):
     """When the classifier may name a cause, and what it has to beat."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    temperature: float = Field(gt=0, description="logits are divided by it")
+    temperature: float = Field(gt=LEAST_TEMPERATURE, description="logits are divided by it")
     answer_above: float = Field(
         ge=0, description="least ratio of the top cause's probability to its base rate; else unsure"
     )
@@ -81,7 +87,7 @@ class CauseDecision(BaseModel):
 class ModelFile(BaseModel):
     """A further file beside the model, described as the model itself is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     file: str
     sha256: str

@@ -28,6 +28,22 @@ class CauseClassifier:
                 f"the cause model takes {network.input_shape('segment')}, expected {expected}.",
                 "Install a model made for this version.",
             )
+        if not labels or len(set(labels)) < len(labels) or not {*labels} <= {*Cause} - {Cause.UNSURE}:
+            raise ManifestMismatchError(
+                f"the cause model's labels are not causes, each named once: {labels!r:.200}.",
+                "Install a model made for this version.",
+            )
+        answers = network.run(network.blank_feed())[0]
+        if answers.shape != (1, len(labels)):
+            raise ManifestMismatchError(
+                f"the cause model answers {answers.shape}, and its manifest names {len(labels)} causes.",
+                "Install a model made for this version.",
+            )
+        if not all(decision.priors.get(label, 0.0) > 0 for label in labels):
+            raise ManifestMismatchError(
+                "the cause model's manifest has no base rate for one of its causes.",
+                "Install a model made for this version.",
+            )
         self._network = network
         self._causes = [Cause(label) for label in labels]
         self._decision = decision

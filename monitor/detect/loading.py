@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,14 +13,15 @@ from numpy.typing import NDArray
 from monitor.detect import artifacts
 from monitor.detect.activity import HOP, ActivityDetector
 from monitor.detect.artifacts import Artifact, CauseDecision, GateDecision, VerifierDecision
-from monitor.detect.classifier import CauseClassifier
+from monitor.detect.classifier import SEGMENT_FRAMES, CauseClassifier
 from monitor.detect.episode import EpisodeRules, EpisodeTracker, Tier
-from monitor.detect.features import LogMel
+from monitor.detect.features import N_MELS, LogMel
 from monitor.detect.forms import Form, load_network
 from monitor.detect.gate import GateModel, ScoreSmoother
 from monitor.detect.inference import Network
 from monitor.detect.odds import logit, sigmoid
 from monitor.detect.pipeline import Pipeline
+from monitor.detect.segment_mel import SEGMENT_SAMPLES
 from monitor.detect.settings import DetectorSettings
 from monitor.detect.vad import Vad
 from monitor.detect.verifier import Verifier
@@ -118,6 +118,12 @@ def _patient(settings: DetectorSettings, decision: GateDecision, onset: float) -
     return Tier(threshold, released.onset_hits, released.onset_window_hops)
 
 
+_Form = tuple[type[np.generic], tuple[int | None, ...]]
+"""Of an array: its type, and its shape with None for any length."""
+
+_STEPS: Final[_Form] = (np.float32, (None,))
+
+
 @dataclass(frozen=True, slots=True)
 class GoldenResult:
     """One model's answer to its golden input: the largest difference in logits from the release."""
@@ -133,14 +139,14 @@ def verify_artifacts(folder: Path | None = None) -> list[GoldenResult]:
     Raises ModelError when a model is missing or answers differently by more than GOLDEN_TOLERANCE.
     """
     gate = artifacts.find(folder, "gate")
-    golden = _golden(gate)
+    golden = _golden(gate, audio=(np.int16, (None,)), **dict.fromkeys(_forms(gate).values(), _STEPS))
     results = []
     for form, released in _forms(gate).items():
         logits = gate_logits(load_network(gate, form).network, golden["audio"])
         results.append(_compare(gate, form, logits, golden[released]))
     results += _verifier_results(folder)
     cause = artifacts.find(folder, "cause")
-    golden = _golden(cause)
+    golden = _golden(cause, segment=(np.float32, (SEGMENT_FRAMES, N_MELS)), logits=_STEPS)
     logits = Network(cause.model).run({"segment": golden["segment"][None]})[0][0]
     return [*results, _compare(cause, "int8", logits, golden["logits"])]
 
@@ -155,7 +161,7 @@ def _verifier_results(folder: Path | None) -> list[GoldenResult]:
     if not has_verifier(folder):
         return []
     artifact = artifacts.find(folder, "verifier")
-    golden = _golden(artifact)
+    golden = _golden(artifact, segments=(np.int16, (None, SEGMENT_SAMPLES)), logits=_STEPS)
     verifier = Verifier(Network(artifact.model, compact=True))
     logits = np.array([verifier.judge(segment).logit for segment in golden["segments"]], np.float32)
     return [_compare(artifact, "int8", logits, golden["logits"])]
@@ -168,21 +174,41 @@ def gate_logits(network: Network, audio: NDArray[np.int16]) -> NDArray[np.float3
     return np.concatenate([gate.process(front_end.process(hop)) for hop in hops])
 
 
-def _golden(artifact: Artifact) -> dict[str, NDArray[Any]]:
+def _golden(artifact: Artifact, **wanted: _Form) -> dict[str, NDArray[Any]]:
+    """The arrays of those names and forms, each with something in it. Raises ModelError."""
     path = artifact.folder / artifacts.GOLDEN
     try:
         # From memory: on a damaged file numpy would leave the file open.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = dict(stored)
+    # A damaged archive raises whatever comes to the mind of zipfile, zlib and numpy.
+    except Exception as error:
         raise ModelError(
-            f"golden file {str(path)!r} cannot be read: {error}.", "Install Cradlewatch anew."
+            f"golden file {str(path)!r} cannot be read: {type(error).__name__}.", "Install Cradlewatch anew."
         ) from error
+    for name, (dtype, shape) in wanted.items():
+        found = arrays.get(name)
+        fits = found is not None and found.dtype == dtype and found.ndim == len(shape) and found.size > 0
+        if (
+            found is None
+            or not fits
+            or any(n not in {None, m} for n, m in zip(shape, found.shape, strict=True))
+        ):
+            raise ModelError(
+                f"golden file {str(path)!r} holds no {name} for this version.", "Install Cradlewatch anew."
+            )
+    return arrays
 
 
 def _compare(
     artifact: Artifact, form: Form, got: NDArray[np.float32], released: NDArray[np.float32]
 ) -> GoldenResult:
+    if got.shape != released.shape:
+        raise ManifestMismatchError(
+            f"{artifact.manifest.name} ({form}) has {got.size} answers to its golden input, not the released "
+            f"{released.size}.",
+            "Install Cradlewatch anew.",
+        )
     difference = float(np.abs(got - released).max())
     if not difference <= GOLDEN_TOLERANCE:
         raise ManifestMismatchError(

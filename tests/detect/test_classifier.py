@@ -10,6 +10,7 @@ from monitor.detect.artifacts import CauseDecision
 from monitor.detect.classifier import SEGMENT_FRAMES, CauseClassifier
 from monitor.detect.features import N_MELS
 from monitor.detect.inference import Network
+from monitor.errors import ManifestMismatchError
 from monitor.types import Cause
 
 LABELS = ["belly_pain", "burping", "discomfort", "hungry", "tired"]
@@ -58,3 +59,22 @@ def test_a_high_temperature_leaves_the_base_rates():
     sharp = np.exp(classifier(temperature=1.0).log_posterior(segment))
     assert sharp.sum() == pytest.approx(1.0)
     assert np.abs(sharp - posterior).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("labels", "priors", "why"),
+    [
+        ([], PRIORS, "not causes"),
+        ([*LABELS[:4], "boredom"], PRIORS, "not causes"),
+        ([*LABELS[:4], "unsure"], PRIORS, "not causes"),
+        ([*LABELS[:4], LABELS[0]], PRIORS, "not causes"),
+        (LABELS[:4], PRIORS, "names 4 causes"),
+        (LABELS, {label: PRIORS[label] for label in LABELS[:4]}, "no base rate"),
+        (LABELS, PRIORS | {"tired": 0.0}, "no base rate"),
+    ],
+)
+def test_labels_that_do_not_belong_to_the_network_are_refused_before_the_first_episode(labels, priors, why):
+    network = Network(artifacts.find(None, "cause").model)
+    decision = CauseDecision(temperature=1.0, answer_above=1.1, answer_probability=0.5, priors=priors)
+    with pytest.raises(ManifestMismatchError, match=why):
+        CauseClassifier(network, labels, decision)

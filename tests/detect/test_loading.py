@@ -104,6 +104,50 @@ def test_truncated_golden_file_is_named(copied):
         verify_artifacts(copied)
 
 
+def test_a_golden_file_that_unpacks_to_nonsense_is_named(copied):
+    path = copied / "gate" / artifacts.GOLDEN
+    whole = bytearray(path.read_bytes())
+    whole[60:2000] = bytes(1940)  # inside of the compressed arrays
+    path.write_bytes(whole)
+    with pytest.raises(ModelError, match="golden file"):
+        verify_artifacts(copied)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audio": np.zeros(100, np.float32)},
+        {"audio": np.zeros((2, 100), np.int16)},
+        {"audio": np.zeros(0, np.int16)},
+        {"logits": np.zeros(3, np.float32)},
+    ],
+)
+def test_golden_arrays_of_another_form_are_named(copied, changes):
+    path = copied / "gate" / artifacts.GOLDEN
+    with np.load(path) as stored:
+        golden = dict(stored)
+    np.savez(path, **golden | changes)
+    with pytest.raises(ModelError, match="golden"):
+        verify_artifacts(copied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hang_over_s": 1e308},
+        {"hang_over_s": float("inf")},
+        {"onset_window_hops": 10**30},
+        {"smoothing_s": float("nan")},
+    ],
+)
+def test_a_rule_that_nobody_would_release_is_refused(copied, change):
+    path = copied / "gate" / artifacts.MANIFEST
+    decision = json.loads(path.read_text())["decision"]
+    change_manifest(copied / "gate", decision=decision | change)
+    with pytest.raises(ManifestMismatchError, match=r"manifest.json: decision"):
+        load_pipeline(DetectorSettings(), copied)
+
+
 def test_settings_left_out_are_the_models_own():
     rules = episode_rules(DetectorSettings(), RELEASED)
     assert (rules.quick, rules.offset, rules.patient) == (Tier(0.7, 2, 3), 0.35, None)
