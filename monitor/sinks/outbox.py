@@ -280,6 +280,13 @@ class Outbox:
                 self._entries[_place(entry)] = Entry(self._next_number, entry.item, entry.created)
                 self._next_number += 1
         self._facts = contents.facts | self._facts
+        if contents.unfit:
+            self._damaged_at_s = self._monotonic_s()
+            self._damage = (
+                f"{contents.unfit} records of the outbox were damaged and are lost; the others are in order. "
+                "Check the disk or the SD card."
+            )
+            log.error("outbox.records_damaged", records=contents.unfit)
 
     def _on_available(self) -> None:
         if self._disk_fault:

@@ -32,7 +32,30 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
 
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_COLUMNS: Final = "number, key, kind, payload, channel, lasts_s, utc_s, boot, since_boot_s"
+
+# A page has no check sum, so a bad card may turn one cell into something else, and SQLite minds no types.
+_UNFIT_ENTRY: Final = """
+    number NOT BETWEEN 1 AND 1e15
+    OR typeof(key) <> 'text' OR typeof(kind) <> 'text' OR typeof(payload) <> 'text'
+    OR typeof(channel) <> 'text' OR typeof(boot) <> 'text'
+    OR typeof(lasts_s) NOT IN ('real', 'null') OR coalesce(lasts_s, 0) NOT BETWEEN 0 AND 1e9
+    OR typeof(utc_s) <> 'real' OR utc_s NOT BETWEEN 0 AND 1e12
+    OR typeof(since_boot_s) <> 'real' OR since_boot_s NOT BETWEEN 0 AND 1e12
+"""
+_UNFIT_FACT: Final = "typeof(name) <> 'text' OR typeof(value) <> 'text'"
+
+_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        # A table or a column is missing, or a rule is there that is not ours: our own statements have no
+        # other mistakes.
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
 
 
 class OutboxDamagedError(SinkError):
@@ -70,6 +93,8 @@ class Entry:
 class Contents:
     entries: list[Entry]
     facts: dict[str, str]
+    unfit: int = 0
+    """Entries and facts that were there and could not be read; they are gone."""
 
 
 class OutboxFile:
@@ -111,10 +136,12 @@ class OutboxFile:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 1048576")
             self._check(connection)
-            rows = connection.execute("SELECT * FROM entries ORDER BY number")
+            unfit = self._drop_unfit(connection, "entries", _UNFIT_ENTRY)
+            unfit += self._drop_unfit(connection, "facts", _UNFIT_FACT)
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY number")  # noqa: S608 - our own names
             self._opened = self._identity()
             entries = [Entry(row[0], Item(*row[1:6]), Moment(*row[6:])) for row in rows]
-            return Contents(entries, dict(connection.execute("SELECT name, value FROM facts")))
+            return Contents(entries, dict(connection.execute("SELECT name, value FROM facts")), unfit)
 
     def write(
         self, put: Iterable[Entry], done: Iterable[int], remember: Mapping[str, str], forget: Collection[str]
@@ -153,7 +180,7 @@ class OutboxFile:
     def _check(self, connection: sqlite3.Connection) -> None:
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
-            raise OutboxDamagedError(f"{self.path} is damaged: {health}.")
+            raise OutboxDamagedError(f"{self.path} is damaged: {' '.join(str(health).split())}.")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
@@ -161,10 +188,19 @@ class OutboxFile:
             raise OutboxDamagedError(f"{self.path} has format {version}, this version reads {_VERSION}.")
 
     @staticmethod
+    def _drop_unfit(connection: sqlite3.Connection, table: str, unfit: str) -> int:
+        # Looked for first: to delete nothing is refused as well where the disk is read-only.
+        (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {unfit}").fetchone()  # noqa: S608 - our own names
+        if count:
+            connection.execute(f"DELETE FROM {table} WHERE {unfit}")  # noqa: S608 - our own names
+        return int(count)
+
+    @staticmethod
     def _add(connection: sqlite3.Connection, entries: Iterable[Entry], facts: Mapping[str, str]) -> None:
         rows = ((entry.number, *astuple(entry.item), *astuple(entry.created)) for entry in entries)
-        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+        places = "?, ?, ?, ?, ?, ?, ?, ?, ?"
+        connection.executemany(f"INSERT INTO entries ({_COLUMNS}) VALUES ({places})", rows)  # noqa: S608 - our own names
+        connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts.items())
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -185,7 +221,7 @@ class OutboxFile:
                 getattr(error, "sqlite_errorcode", 0) & 0xFF
             )  # extended codes keep the kind in the low byte
             kind = OutboxDamagedError if code in _DAMAGE else OutboxUnavailableError
-            raise kind(f"{self.path}: {error}.") from error
+            raise kind(f"{self.path}: {' '.join(str(error).split())}.") from error
         except OutboxDamagedError:
             self.close()
             raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -78,7 +78,7 @@ class Channel:
         """Raise ConfigError where no attempt could ever succeed: no Apprise, or a URL that it cannot use."""
         parts = self._parts()
         with _heard() as records:
-            plugin = _library().Apprise.instantiate(dict(parts))
+            plugin = _tried(lambda: _library().Apprise.instantiate(dict(parts)), records)
         if plugin is None:
             raise self._unusable(records)
 
@@ -121,7 +121,9 @@ class Channel:
         """The URL, taken apart by the service that it is for."""
         library = _library()
         with _heard() as records:
-            parts: dict[str, Any] | None = library.plugins.url_to_dict(self._settings.url)
+            parts: dict[str, Any] | None = _tried(
+                lambda: library.plugins.url_to_dict(self._settings.url), records
+            )
         if parts is None:
             raise self._unusable(records)
         self._secrets = push_reasons.secrets(self._settings.url, parts)
@@ -133,6 +135,15 @@ class Channel:
             f"The url of channel {self.name!r} in push.channels_file cannot be used: {reason}",
             "Write it as Apprise's page about that service shows.",
         )
+
+
+def _tried(what: Callable[[], Any], records: list[str]) -> Any:
+    """What Apprise makes of a URL; None where one of its services stumbles over it."""
+    try:
+        return what()
+    except Exception as error:  # noqa: BLE001 - whatever it raises, the URL cannot be used
+        records.append(f"Exception: the service cannot read it ({type(error).__name__})")
+        return None
 
 
 def require_apprise() -> None:

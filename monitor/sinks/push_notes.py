@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import cache
+
+from pydantic import TypeAdapter
 
 
 class Urgency(IntEnum):
@@ -62,11 +65,13 @@ class Notification:
 
     @classmethod
     def from_json(cls, text: str) -> Notification:
-        """Raises ValueError, KeyError or TypeError for what ``to_json`` did not write."""
-        values = json.loads(text)
-        values["urgency"] = Urgency(values["urgency"])
-        values["recipients"] = tuple(values["recipients"])
-        return cls(**values)
+        """Raises ValueError for what ``to_json`` did not write."""
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[Notification]:
+    return TypeAdapter(Notification)
 
 
 @dataclass(frozen=True, slots=True)

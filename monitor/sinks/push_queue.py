@@ -44,13 +44,23 @@ class PushQueue:
     def open(self) -> None:
         """Take over what an earlier process left; what was meant for a channel that is gone is dropped."""
         self._outbox.open()
-        before = json.loads(self._outbox.facts().get(_CHANNELS, "[]"))
-        for name in set(before) - set(self._channels):
+        for name in self._channels_before() - set(self._channels):
             self._outbox.done(*(entry.item.key for entry in self._outbox.pending(name)), channel=name)
         for name in self._channels:
             for entry in self._outbox.pending(name):
                 self._by_tag.setdefault((name, entry.item.kind), set()).add(entry.item.key)
         self._outbox.put(remember={_CHANNELS: json.dumps(self._channels)})
+
+    def _channels_before(self) -> set[str]:
+        written = self._outbox.facts().get(_CHANNELS, "[]")
+        try:
+            before = json.loads(written)
+        except (ValueError, RecursionError):
+            before = None
+        if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
+            log.warning("push.channels_unreadable")
+            return set()
+        return set(before)
 
     def state(self) -> PolicyState:
         """What the policy knew when it was last stored."""
@@ -59,8 +69,8 @@ class PushQueue:
             return PolicyState()
         try:
             return PolicyState.from_json(written)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("push.state_unreadable", error=f"{type(error).__name__}: {error}")
+        except ValueError as error:
+            log.warning("push.state_unreadable", error=type(error).__name__)
             return PolicyState()
 
     def signing_key(self, fresh: str) -> str:
@@ -68,7 +78,12 @@ class PushQueue:
         stored = self._outbox.facts().get(_KEY)
         if stored is None:
             self._outbox.put(remember={_KEY: fresh})
-        return stored or fresh
+        return fresh if stored is None else stored
+
+    def renew_signing_key(self, fresh: str) -> str:
+        """Let ``fresh`` be the secret from now on."""
+        self._outbox.put(remember={_KEY: fresh})
+        return fresh
 
     def put(self, notifications: Iterable[Notification], state: PolicyState | None = None) -> None:
         """Keep ``notifications``, and ``state`` with them, in one transaction."""
@@ -136,8 +151,8 @@ class PushQueue:
     def _read(self, entry: Entry) -> Notification | None:
         try:
             return Notification.from_json(entry.item.payload)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("push.entry_unreadable", key=entry.item.key, error=f"{type(error).__name__}: {error}")
+        except ValueError as error:
+            log.warning("push.entry_unreadable", key=entry.item.key, error=type(error).__name__)
             self._outbox.done(entry.item.key, channel=entry.item.channel)
             return None
 

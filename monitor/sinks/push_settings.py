@@ -20,6 +20,7 @@ from monitor.errors import ConfigError
 log = structlog.get_logger(__name__)
 
 LAST_STEP: Final = 9
+LONGEST_QUOTED: Final = 100
 _KEYS: Final = ("name", "url", "step", "urgent_only")
 
 
@@ -80,9 +81,17 @@ def read_channels(file: Path) -> tuple[ChannelSettings, ...]:
         raise ConfigError(
             f"push.channels_file cannot be read as {file}: {reason}.", "Check the path and the access rights."
         ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"push.channels_file {file} is not valid TOML: brackets within brackets.", "Mend it."
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        # The library's sentence gives line and column and quotes a character at most.
-        raise ConfigError(f"push.channels_file {file} is not valid TOML: {error}.", "Mend it.") from error
+        # The library's sentence gives line and column, and quotes keys at most.
+        raise ConfigError(
+            f"push.channels_file {file} is not valid TOML: {_plain(str(error))}.", "Mend it."
+        ) from error
+    except ValueError as error:  # Python's, for a number of thousands of digits
+        raise ConfigError(f"push.channels_file {file} holds an impossible number.", "Mend it.") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
         log.warning("push.channels_open_to_others", file=str(file), remedy=f"chmod 600 {file}")
     problems: list[str] = []
@@ -96,7 +105,8 @@ def _channels(table: dict[str, Any], file: Path, problems: list[str]) -> Iterato
     strangers = sorted(set(table) - {"channel"})
     entries = table.get("channel")
     if strangers:
-        problems.append(f"{strangers[0]} in {file} means nothing: a channel stands below [[channel]].")
+        stranger = _plain(strangers[0])
+        problems.append(f"{stranger} in {file} means nothing: a channel stands below [[channel]].")
     if not isinstance(entries, list) or not entries or not all(isinstance(item, dict) for item in entries):
         problems.append(f"{file} names no channel: write [[channel]] and below it its name and url.")
         return
@@ -113,16 +123,24 @@ def _channels(table: dict[str, Any], file: Path, problems: list[str]) -> Iterato
 def _mistakes(entry: dict[str, Any], taken: set[str]) -> Iterator[str]:
     name, url = entry.get("name"), entry.get("url")
     step, urgent_only = entry.get("step", 1), entry.get("urgent_only", False)
-    called = f"({name}) " if isinstance(name, str) and name else ""
+    called = f"({_plain(name)}) " if isinstance(name, str) and name else ""
     for key in sorted(set(entry) - set(_KEYS)):
-        yield f"{called}{key} is no key of a channel: there are {', '.join(_KEYS)}."
+        yield f"{called}{_plain(key)} is no key of a channel: there are {', '.join(_KEYS)}."
     if not isinstance(name, str) or not 0 < len(name.strip()) <= 40 or not name.isprintable():
         yield 'name has to be a text of 1 to 40 characters: write name = "Mum".'
     elif name in taken:
         yield f"name = {name!r} is taken: give each channel its own."
     if not isinstance(url, str) or "://" not in url:
         yield f'{called}url has to be an address such as "ntfys://host/topic": see the services of Apprise.'
+    shown = f"{called}step = {_plain(repr(step))}"
     if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= LAST_STEP:
-        yield f"{called}step = {step!r} is not a whole number from 1 to {LAST_STEP}: leave it out for 1."
+        yield f"{shown} is not a whole number from 1 to {LAST_STEP}: leave it out for 1."
+    shown = f"{called}urgent_only = {_plain(repr(urgent_only))}"
     if not isinstance(urgent_only, bool):
-        yield f"{called}urgent_only = {urgent_only!r} is not true or false: leave it out for false."
+        yield f"{shown} is not true or false: leave it out for false."
+
+
+def _plain(text: str) -> str:
+    """What somebody wrote, fit to stand in a sentence: on one line and not endless."""
+    harmless = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return harmless if len(harmless) <= LONGEST_QUOTED else f"{harmless[:LONGEST_QUOTED]}…"

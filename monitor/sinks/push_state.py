@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydantic import AwareDatetime, BaseModel
+
 
 @dataclass(frozen=True, slots=True)
 class OpenCry:
@@ -24,6 +26,14 @@ class ToldFault:
 
     since: datetime
     told: tuple[str, ...]
+
+
+class _Written(BaseModel):
+    """The form of a :class:`PolicyState` on disk."""
+
+    daily_test_on: str
+    cry: tuple[str, AwareDatetime, bool, tuple[str, ...]] | None
+    faults: dict[str, tuple[AwareDatetime, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +58,10 @@ class PolicyState:
 
     @classmethod
     def from_json(cls, written: str) -> PolicyState:
-        """Raises ValueError, KeyError or TypeError for what ``to_json`` did not write."""
-        values = json.loads(written)
-        cry = values["cry"]
+        """Raises ValueError for what ``to_json`` did not write."""
+        values = _Written.model_validate_json(written)
         return cls(
-            daily_test_on=values["daily_test_on"],
-            cry=cry and OpenCry(cry[0], datetime.fromisoformat(cry[1]), bool(cry[2]), tuple(cry[3])),
-            faults={
-                kind: ToldFault(datetime.fromisoformat(since), tuple(told))
-                for kind, (since, told) in values["faults"].items()
-            },
+            daily_test_on=values.daily_test_on,
+            cry=values.cry and OpenCry(*values.cry),
+            faults={kind: ToldFault(*fault) for kind, fault in values.faults.items()},
         )

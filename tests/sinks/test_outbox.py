@@ -296,3 +296,51 @@ def test_now_moves_on():
     first, second = now(), now()
     assert first.boot == second.boot
     assert 0 <= age_s(first, second) < 10
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "UPDATE entries SET utc_s = 'soon' WHERE key = 'b'",
+        "UPDATE entries SET lasts_s = 'long' WHERE key = 'b'",
+        "UPDATE entries SET lasts_s = 9e999 WHERE key = 'b'",
+        "UPDATE entries SET payload = x'ff00' WHERE key = 'b'",
+        "UPDATE entries SET number = 9223372036854775807 WHERE key = 'b'",
+        "UPDATE facts SET value = x'00' WHERE name = 'b'",
+    ],
+)
+def test_a_record_that_a_card_has_spoiled_costs_no_other(path, spoiled):
+    with opened(path) as outbox:
+        outbox.put(item("a"), item("b", lasts_s=5.0), remember={"a": "1", "b": "2"})
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(spoiled)
+    with opened(path) as outbox:
+        kept = keys(outbox) + list(outbox.facts().values())
+        assert kept in (["a", "1", "2"], ["a", "b", "1"])
+        assert "1 records of the outbox were damaged" in outbox.fault()
+        assert outbox.put(item("c")) == 1
+    with opened(path) as outbox:
+        assert "c" in keys(outbox)
+        assert outbox.fault() == ""
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "DROP TABLE facts",
+        "ALTER TABLE entries RENAME COLUMN payload TO other",
+        "CREATE UNIQUE INDEX one ON entries (kind)",
+        "PRAGMA user_version = 0",
+    ],
+)
+def test_a_file_of_another_form_is_kept_aside_and_not_tried_for_ever(path, spoiled):
+    with opened(path) as outbox:
+        outbox.put(item("a"))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(spoiled)
+    with opened(path) as outbox:
+        outbox.put(item("b"), remember={"a": "1"})
+        assert outbox.stats().on_disk
+        assert "damaged" in outbox.fault()
+    with opened(path) as outbox:
+        assert "b" in keys(outbox)

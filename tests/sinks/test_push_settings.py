@@ -92,3 +92,22 @@ def test_the_example_that_we_give_away_can_be_used():
     assert len(channels) == 5
     for channel in channels:
         Channel(channel).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"channel = {'[' * 5000}", "is not valid TOML: brackets within brackets."),
+        (f"channel = {'9' * 5000}", "holds an impossible number."),
+        ('[[channel]]\nname = "a"\nurl = "json://x"\n"\\u001b[31m" = 1', "\\x1b[31m is no key of a channel"),
+        (f'[[channel]]\nname = "a"\nurl = "json://x"\nstep = "{"9" * 5000}"', "999… is not a whole number"),
+    ],
+)
+def test_what_is_quoted_is_on_one_line_and_not_endless(tmp_path, text, sentence):
+    file = tmp_path / "channels.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_channels(file)
+    assert sentence in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 600
