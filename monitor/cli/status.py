@@ -12,7 +12,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from monitor.cli.options import add_config_options, load
 from monitor.errors import MonitorError
@@ -22,6 +24,46 @@ from monitor.service.status_socket import NAME, ask
 SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
 CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
 NO_ANSWER: Final = 3
+
+
+class _Controls(BaseModel):
+    listening: bool
+    sensitivity: int
+    hold_s: float
+    quiet_hours: str
+    muted_until: str | None
+
+
+class _Night(BaseModel):
+    episodes: int
+    crying_s: float
+
+
+class _Counters(BaseModel):
+    audio_s: FiniteFloat = Field(ge=0)
+    audio_lost_s: float
+
+
+class _Alert(BaseModel):
+    state: str
+    since: str | None
+
+
+class Report(BaseModel):
+    """What is shown of a service's answer; a service of another version may say more."""
+
+    state: Literal["ok", "degraded", "fault"]
+    reasons: list[str]
+    device: str
+    version: str
+    pid: int
+    uptime_s: FiniteFloat = Field(ge=0)
+    source: str
+    sinks: dict[str, str]
+    controls: _Controls
+    night: _Night
+    counters: _Counters
+    alert: _Alert
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,17 +76,29 @@ def run(arguments: argparse.Namespace) -> int:
     mine = state_path(config.service.state_dir, config.device.id, os.environ)
     paths = [mine / NAME, SYSTEM_STATE / config.device.id / NAME]
     try:
-        report = ask(next((path for path in paths if _is_there(path)), paths[0]))
+        answer = ask(next((path for path in paths if _is_there(path)), paths[0]))
+        report = understood(answer)
     except MonitorError as error:
         print(f"cradlewatch: error: {error}", file=sys.stderr)
         return NO_ANSWER
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps(answer, indent=2))
     else:
         for name, value in lines(report):
             print(f"{name:12}  {value}")
-    code = CODES[report["state"]]
-    return max(code, 0 if report["controls"]["listening"] else 1)
+    return max(CODES[report.state], 0 if report.controls.listening else 1)
+
+
+def understood(answer: object) -> Report:
+    """Raises MonitorError for an answer of another form."""
+    try:
+        return Report.model_validate(answer)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
+        raise MonitorError(
+            f"The service answers in a form that this version does not understand ({where}).",
+            "Was one of them upgraded? Restart the service.",
+        ) from error
 
 
 def _is_there(path: Path) -> bool:
@@ -54,36 +108,36 @@ def _is_there(path: Path) -> bool:
         return True  # what stands there says itself that it is not for us
 
 
-def lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def lines(report: Report) -> Iterator[tuple[str, str]]:
     """The facts that a person wants, with their names."""
-    controls, night, counters = report["controls"], report["night"], report["counters"]
-    yield "state", report["state"].upper()
-    for reason in report["reasons"]:
+    night, counters = report.night, report.counters
+    yield "state", report.state.upper()
+    for reason in report.reasons:
         yield "", reason
-    if not controls["listening"]:
+    if not report.controls.listening:
         yield "", "Listening is switched off."
-    yield "device", f"{report['device']}, cradlewatch {report['version']}, process {report['pid']}"
-    yield "running for", _duration(report["uptime_s"])
-    yield "microphone", report["source"]
-    yield "heard", f"{_duration(counters['audio_s'])} of audio, {counters['audio_lost_s']:.1f} s lost"
-    for sink, fault in report["sinks"].items():
+    yield "device", f"{report.device}, cradlewatch {report.version}, process {report.pid}"
+    yield "running for", _duration(report.uptime_s)
+    yield "microphone", report.source
+    yield "heard", f"{_duration(counters.audio_s)} of audio, {counters.audio_lost_s:.1f} s lost"
+    for sink, fault in report.sinks.items():
         yield f"to {sink}", fault or "delivers"
-    yield "cry", _cry(report["alert"])
-    yield "tonight", f"{night['episodes']} episodes, {night['crying_s'] / 60:.1f} min of crying"
-    yield "settings", _settings(controls)
+    yield "cry", _cry(report.alert)
+    yield "tonight", f"{night.episodes} episodes, {night.crying_s / 60:.1f} min of crying"
+    yield "settings", _settings(report.controls)
 
 
-def _cry(alert: dict[str, Any]) -> str:
-    if alert["state"] == "none":
+def _cry(alert: _Alert) -> str:
+    if alert.state == "none":
         return "none at the moment"
-    return f"since {alert['since']}, {alert['state']}"
+    return f"since {alert.since}, {alert.state}"
 
 
-def _settings(controls: dict[str, Any]) -> str:
-    muted = f", muted until {controls['muted_until']}" if controls["muted_until"] else ""
+def _settings(controls: _Controls) -> str:
+    muted = f", muted until {controls.muted_until}" if controls.muted_until else ""
     return (
-        f"sensitivity {controls['sensitivity']}, hold {controls['hold_s']:g} s,"
-        f" quiet hours {controls['quiet_hours']}{muted}"
+        f"sensitivity {controls.sensitivity}, hold {controls.hold_s:g} s,"
+        f" quiet hours {controls.quiet_hours}{muted}"
     )
 
 

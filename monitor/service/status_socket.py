@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "status.sock"
 ANSWER_WITHIN_S: Final = 5.0
+LONGEST_ANSWER: Final = 1 << 20
 SHORT_OF_FILES_S: Final = 0.5
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
 """What keeps one caller from being heard, and not the next one."""
@@ -106,13 +107,22 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _all_of(connection: socket.socket) -> bytes:
+    answer = bytearray()
+    while part := connection.recv(65536):
+        answer += part
+        if len(answer) > LONGEST_ANSWER:
+            raise ValueError("it says more than any service has to say")
+    return bytes(answer)
+
+
 def ask(path: Path) -> dict[str, Any]:
     """The answer of the service behind ``path``. Raises MonitorError when there is none."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_WITHIN_S)
             connection.connect(str(path))
-            answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+            answer = json.loads(_all_of(connection))
     except PermissionError as error:
         raise MonitorError(
             f"The service's status at {path} is not for you.", "Ask as its user, or with sudo."
@@ -121,6 +131,8 @@ def ask(path: Path) -> dict[str, Any]:
         raise MonitorError(
             f"No cradlewatch runs with {path.parent}.", "Start it, or name its --config."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MonitorError(f"The service does not answer at {path}: {error}.", "Restart it.") from error
+    if not isinstance(answer, dict):
+        raise MonitorError(f"What answers at {path} is no cradlewatch.", "Restart the service.")
     return answer

@@ -7,7 +7,9 @@ import pytest
 
 from monitor.capture.source import SourceState
 from monitor.cli import main
+from monitor.cli.status import understood
 from monitor.commands import Request
+from monitor.errors import MonitorError
 from monitor.messages import ControlsMessage, HealthMessage
 from monitor.service.requests import RequestBox
 from monitor.service.state_folder import open_state_folder
@@ -65,3 +67,9 @@ def test_a_monitor_that_is_switched_off_is_not_all_well(room, tmp_path, capsys):
 def test_where_no_service_runs_it_says_so_with_an_exit_code_of_its_own(tmp_path, capsys):
     assert status(tmp_path) == 3
     assert "No cradlewatch runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", [{}, [], "ok", {"state": "ok"}, {"state": "splendid"}])
+def test_an_answer_of_another_version_is_one_sentence(answer):
+    with pytest.raises(MonitorError, match=r"a form that this version does not understand .*Restart"):
+        understood(answer)

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -49,3 +51,21 @@ def test_a_path_that_cannot_be_a_socket_is_said_and_stops_nothing(tmp_path):
 def test_no_service_is_one_sentence(tmp_path):
     with pytest.raises(MonitorError, match="No cradlewatch runs"):
         ask(tmp_path / "nothing.sock")
+
+
+@pytest.mark.parametrize("answer", [b"", b"no JSON", b"[1]", b"[" * 100_000, b'"' + b"x" * 2_000_000 + b'"'])
+def test_what_no_service_of_ours_says_is_one_sentence(tmp_path, answer):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        other.listen(1)
+
+        def speak():
+            connection, _ = other.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(answer)
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        with pytest.raises(MonitorError, match="Restart"):
+            ask(tmp_path / "s")
+        speaker.join()
