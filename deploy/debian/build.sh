@@ -82,5 +82,5 @@ done
 find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 deb="$out/cradlewatch_${version}_$architecture.deb"
-dpkg-deb --root-owner-group -Zzstd -z12 --threads-max=2 --build "$tree" "$deb" >/dev/null
+dpkg-deb --root-owner-group -Zxz -z2 --threads-max=2 --build "$tree" "$deb" >/dev/null
 echo "$deb"
