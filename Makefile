@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-hub lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
+.PHONY: help install demo test test-hub test-arm64 lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
 	@echo "make test           the whole test suite, set-up included"
 	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
+	@echo "make test-arm64     on an emulated 64-bit ARM with the Debian of each Raspberry Pi OS, set-up included (minutes)"
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
 	@echo "make wheel          build dist/cradlewatch-*.whl, models inside"
 	@echo "make deb            build dist/cradlewatch_*.deb for this distribution; make test-install tries it"
@@ -59,6 +60,13 @@ $(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py
 test-hub: $(VENV)/.dev $(VENV)/.hub
 	deploy/system-packages.sh hub
 	CRADLEWATCH_PICTURES=$(RUNS)/hub $(BIN)/pytest -m hub tests/hub $(PYTEST_FLAGS)
+
+# The slow stage on the processor of a Raspberry Pi, emulated: every locked library as a wheel, the same answers as
+# here. Its speed says nothing of a Pi. DEBIAN_MIRROR names a mirror if apt's own does not serve.
+test-arm64: $(VENV)/.dev
+	PYTHON=$(BIN)/python tests/arm64/setup.sh bookworm $(VENV)/arm64/bookworm
+	PYTHON=$(BIN)/python tests/arm64/setup.sh trixie $(VENV)/arm64/trixie
+	$(BIN)/pytest -m arm64 -rP --durations=0 tests/arm64 $(PYTEST_FLAGS)
 
 hub-if-possible: $(VENV)/.dev
 	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub; fi

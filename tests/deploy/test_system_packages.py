@@ -77,4 +77,5 @@ def test_where_nothing_is_missing_nothing_is_asked_for(machine):
     assert run("run", **machine).returncode == 0
     assert run("test", **machine).returncode == 0
     assert run("hub", **machine).returncode == 0
+    assert run("arm64", **machine).returncode == 0
     assert not Path(machine["ASKED"]).exists()
