@@ -32,6 +32,9 @@ from monitor.service.state_folder import StateFolder
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 from monitor.sinks.base import Sink
+from monitor.sinks.clip_recorder import ClipRecorder
+from monitor.sinks.clips import ClipSettings, ClipSink
+from monitor.sinks.history import HistorySettings, HistorySink
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.mqtt import MqttSink
 from monitor.sinks.mqtt_settings import MqttSettings
@@ -66,7 +69,13 @@ def build_service(
         # and again, it is waited for, and the hub told; at a terminal a mistyped name ends the program.
         source = audio_source(config, wait_for_device=watchdog.supervised)
     requests = RequestBox()
-    sinks = [*configured_sinks(config, state, requests), *extra_sinks]
+    folder = None if state is None else state.path
+    recorder = ClipRecorder() if config.clips.enabled and folder is not None else None
+    sinks = [
+        *configured_sinks(config, folder, requests),
+        *remembering_sinks(config, folder, recorder),
+        *extra_sinks,
+    ]
     bus = MessageBus()
     workers = [SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length)) for sink in sinks]
     clock = StreamClock()
@@ -79,7 +88,9 @@ def build_service(
     )
 
     def detector(on_end: Callable[[], None]) -> DetectorThread:
-        return DetectorThread(source, pipeline, assembler, clock, bus, on_end=on_end, on_output=on_output)
+        return DetectorThread(
+            source, pipeline, assembler, clock, bus, on_end=on_end, on_output=on_output, tap=recorder
+        )
 
     return Service(
         device=config.device.id,
@@ -162,10 +173,9 @@ def _pcm(settings: SourceConfig) -> AudioSource:
     )
 
 
-def configured_sinks(config: Config, state: StateFolder | None, inbox: Inbox) -> list[Sink]:
-    """The sinks that the configuration switches on. They put what parents ask for into ``inbox``."""
+def configured_sinks(config: Config, folder: Path | None, inbox: Inbox) -> list[Sink]:
+    """The sinks that tell somebody, as configured. They put what parents ask for into ``inbox``."""
     sinks: list[Sink] = []
-    folder = None if state is None else state.path
     hub_reached: Callable[[], bool] | None = None
     mqtt = mqtt_settings(config)
     if mqtt is not None:
@@ -177,6 +187,21 @@ def configured_sinks(config: Config, state: StateFolder | None, inbox: Inbox) ->
         sinks.append(PushSink(push, inbox=inbox, hub_reached=hub_reached))
     if config.jsonl.path is not None:
         sinks.append(JsonLinesSink(None if config.jsonl.path == _STDOUT else config.jsonl.path))
+    return sinks
+
+
+def remembering_sinks(config: Config, folder: Path | None, recorder: ClipRecorder | None) -> list[Sink]:
+    """The sinks that tell nobody and keep what they hear in ``folder``; without one there are none."""
+    if folder is None:
+        return []
+    sinks: list[Sink] = []
+    if config.history.enabled:
+        # Levels come at least this often; a longer pause was no listening.
+        gap_s = 2 * max(config.events.calm_every_s, config.events.active_every_s) + 5.0
+        bounds = config.history.model_dump(exclude={"enabled"})
+        sinks.append(HistorySink(HistorySettings(folder, gap_s=gap_s, **bounds)))
+    if recorder is not None:
+        sinks.append(ClipSink(ClipSettings(folder, **config.clips.model_dump(exclude={"enabled"})), recorder))
     return sinks
 
 

@@ -17,6 +17,7 @@ from monitor.detect.settings import Tuning
 from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
+from monitor.messages import EpisodeMessage
 from monitor.service.shedding import Shed
 from monitor.service.signal_watch import SignalWatch
 from monitor.types import (
@@ -49,6 +50,14 @@ class Detector(Protocol):
     def flush(self) -> list[DetectorOutput]: ...
 
     def stats(self) -> PipelineStats: ...
+
+
+class AudioTap(Protocol):
+    """Sees all audio that is listened to and all episodes, on the detector's thread: it must not wait."""
+
+    def on_block(self, item: Block | Gap) -> None: ...
+
+    def on_episode(self, output: DetectorOutput, message: EpisodeMessage) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ class DetectorThread:
         *,
         on_end: Callable[[], None],
         on_output: Callable[[DetectorOutput], None] | None = None,
+        tap: AudioTap | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """``on_output`` sees all that the pipeline says, on this thread: it must not wait."""
@@ -110,6 +120,8 @@ class DetectorThread:
         self._bus = bus
         self._on_end = on_end
         self._on_output = on_output
+        self._tap = tap
+        self._on_gap: Callable[[], None] | None = None
         self._monotonic_s = monotonic_s
         self._stopping = threading.Event()
         self._stop_timeout_s = 0.0
@@ -135,6 +147,10 @@ class DetectorThread:
     def order(self, orders: Orders) -> None:
         """Do as ``orders`` say from the next audio on. Any thread."""
         self._wanted = orders
+
+    def tell_gaps(self, on_gap: Callable[[], None]) -> None:
+        """From now on ``on_gap`` is called, on this thread, when audio is lost."""
+        self._on_gap = on_gap
 
     def shed(self, what: Shed) -> None:
         """Go without ``what`` from the next audio on. Any thread."""
@@ -183,9 +199,13 @@ class DetectorThread:
             self._gaps += 1
             self._gap_samples += item.length
             self._gap_at = self._monotonic_s()
+            if self._on_gap is not None:
+                self._on_gap()
             log.warning("detector.gap", reason=item.reason.value, length_s=round(seconds(item.length), 3))
         self._follow_orders()
         if self._paused_at is None:
+            if self._tap is not None:
+                self._tap.on_block(item)  # an episode must not be there before its audio
             self._publish(self._pipeline.process(item))
         self._position = item.stop
         took_s = self._monotonic_s() - self._turned_at
@@ -222,6 +242,8 @@ class DetectorThread:
             message = self._assembler.assemble(output)
             if message is not None:
                 self._bus.publish(message)
+            if self._tap is not None and isinstance(message, EpisodeMessage):
+                self._tap.on_episode(output, message)
             if isinstance(output, EpisodeStarted):
                 self._episodes += 1
                 log.info("episode.started", number=output.number, score=round(output.score, 3))

@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 RESTART_EXIT_CODE: Final = 75
 """EX_TEMPFAIL: not a success, so that whoever supervises us starts us again."""
 
+REMEMBERING: Final = frozenset({"history", "clips"})
+"""Sinks that keep what they hear and tell nobody."""
+
 STUCK_AFTER_S: Final = 10.0
 
 
@@ -106,6 +109,7 @@ class Service:
         self._reading: threading.Thread | None = None
         self._stop_requested = False
         self._detector = detector(self.request_stop)
+        self._detector.tell_gaps(self._look_soon)
         self._tracker = HealthTracker(limits)
         self._health: Health | None = None
         self._published_at_s = 0.0
@@ -213,14 +217,16 @@ class Service:
 
     def snapshot(self) -> Snapshot:
         """All counters now. Any thread."""
+        # Both clocks at once: what is asked below may take its time.
+        now_s, utc_s = time.monotonic(), time.time()
         return Snapshot(
-            now_s=time.monotonic(),
+            now_s=now_s,
             source=self._source.stats(),
             detector=self._detector.stats(),
             workers=tuple(worker.stats() for worker in self._workers),
             state_faults=tuple(filter(None, self._other_faults())),
             vitals=self._vitals.latest,
-            utc_s=time.time(),
+            utc_s=utc_s,
         )
 
     def _other_faults(self) -> Iterator[str]:
@@ -278,6 +284,11 @@ class Service:
         self._look()
         return self._is_unheard()
 
+    def _look_soon(self) -> None:
+        """A lost microphone is not left unsaid until the next look. Any thread."""
+        self._look_at_s = 0.0
+        self._threads.wake()
+
     def _hears(self) -> bool:
         health = self._health
         heard = health is not None and health.microphone_ok and health.state is not State.FAULT
@@ -325,8 +336,8 @@ class Service:
             self._request_restart()
 
     def _is_unheard(self) -> bool:
-        """Whether every sink is gone: to listen on would look well and tell nobody of a cry."""
-        workers = [worker.stats() for worker in self._workers]
+        """Whether every sink is gone that tells somebody: to listen on would look well and warn nobody."""
+        workers = [worker.stats() for worker in self._workers if worker.name not in REMEMBERING]
         if not workers or not all(worker.gone for worker in workers):
             return False
         reasons = "; ".join(f"{worker.name}: {worker.fault}" for worker in workers)

@@ -8,7 +8,15 @@ from pydantic import SecretStr
 
 from monitor.capture.microphone import Microphone
 from monitor.capture.recording import Recording
-from monitor.config import Config, DetectConfig, DeviceConfig, JsonlConfig, MqttConfig, SourceConfig
+from monitor.config import (
+    Config,
+    DetectConfig,
+    DeviceConfig,
+    JsonlConfig,
+    MqttConfig,
+    ServiceConfig,
+    SourceConfig,
+)
 from monitor.demo.verdict import load_truth
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import ModelError
@@ -59,7 +67,9 @@ def test_missing_models_stop_the_start_with_a_sentence(tmp_path):
 
 def test_the_first_health_message_says_that_all_is_well():
     sink = ListSink()
-    service = build_service(Config(), source=Recording(NURSERY), extra_sinks=[sink])
+    # What else the test process has loaded is no concern of the monitor.
+    config = Config(service=ServiceConfig(memory_mb=100_000))
+    service = build_service(config, source=Recording(NURSERY), extra_sinks=[sink])
     assert service.run() == 0
     assert all(message.state == "ok" for message in sink.of(HealthMessage))
 
