@@ -127,39 +127,42 @@ def _from_file(path: Path, problems: list[str]) -> Iterator[_Given]:
     for section, content in table.items():
         if section not in sections:
             hint = suggestion(section, sections) or f"The sections are {', '.join(sections)}."
-            problems.append(f"Unknown section [{plain(section)}] in {path}. {hint}")
+            problems.append(f"Unknown section [{plain(section)}] in {plain(str(path))}. {hint}")
         elif not isinstance(content, dict):
-            problems.append(f"{section} in {path} is a section: write [{section}] above its keys.")
+            problems.append(
+                f"{section} in {plain(str(path))} is a section: write [{section}] above its keys."
+            )
         else:
             for name, value in content.items():
                 key = f"{section}.{name}"
-                yield _Given(key, value, f"file {path}: {plain(key)}", is_text=False)
+                yield _Given(key, value, f"file {plain(str(path))}: {plain(key)}", is_text=False)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    shown = plain(str(path))
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(
-            f"The configuration file {path} does not exist.",
-            f"Create it (`cradlewatch config --example > {path}`) or name another with --config.",
+            f"The configuration file {shown} does not exist.",
+            f"Create it (`cradlewatch config --example > {shown}`) or name another with --config.",
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"The configuration file {path} cannot be read: {error.strerror}.",
+            f"The configuration file {shown} cannot be read: {error.strerror}.",
             "Check the path and the access rights.",
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"The configuration file {path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8."
+            f"The configuration file {shown} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8."
         ) from error
     except RecursionError as error:
         raise ConfigError(
-            f"The configuration file {path} is not valid TOML: brackets within brackets.", "Mend it."
+            f"The configuration file {shown} is not valid TOML: brackets within brackets.", "Mend it."
         ) from error
     except ValueError as error:  # tomllib's own, and Python's for a number of thousands of digits
         raise ConfigError(
-            f"The configuration file {path} is not valid TOML: {plain(str(error))}.", "Mend that line."
+            f"The configuration file {shown} is not valid TOML: {plain(str(error))}.", "Mend that line."
         ) from error
 
 
@@ -263,20 +266,22 @@ def _read_password(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         problems.append(
-            f'mqtt.password_file = "{named}" ({origin}) cannot be read as {file}: {reason}. '
-            "Check the path and the access rights."
+            f'mqtt.password_file = "{plain(str(named))}" ({origin}) cannot be read as {plain(str(file))}: '
+            f"{reason}. Check the path and the access rights."
         )
         return
     if not password:
-        problems.append(f'mqtt.password_file = "{named}" ({origin}) is empty: write the password into it.')
+        problems.append(
+            f'mqtt.password_file = "{plain(str(named))}" ({origin}) is empty: write the password into it.'
+        )
         return
     if len(password.encode()) > LONGEST_PASSWORD:
         problems.append(
-            f'mqtt.password_file = "{named}" ({origin}) is too long: name a file with a password.'
+            f'mqtt.password_file = "{plain(str(named))}" ({origin}) is too long for a password: name another.'
         )
         return
     values["mqtt.password"] = SecretStr(password)
-    origins["mqtt.password"] = f"file {file}"
+    origins["mqtt.password"] = f"file {plain(str(file))}"
 
 
 def _find_channels(values: dict[str, Any], path: Path | None, environ: Mapping[str, str]) -> None:

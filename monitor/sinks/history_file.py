@@ -85,7 +85,7 @@ def translated(path: Path) -> Iterator[None]:
         # Extended codes keep the kind in the low byte.
         code &= 0xFF
         kind = HistoryDamagedError if code in _DAMAGE else HistoryUnavailableError
-        raise kind(f"{path}: {error}.") from error
+        raise kind(f"{path}: {' '.join(str(error).split())}.") from error
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -106,7 +106,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
-            raise HistoryDamagedError(f"{path} is damaged: {health}.")
+            raise HistoryDamagedError(f"{path} is damaged: {' '.join(str(health).split())}.")
         _migrate(connection, path)
         check_tables(connection)
         stack.pop_all()
