@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arm64.wheels import TARGETS, wanted
+from tests.arm64.wheels import TARGETS, fetch, wanted
 
 HERE = Path(__file__).parent
 SETUP = HERE / "setup.sh"
@@ -82,6 +83,17 @@ def test_pip_may_take_what_the_c_library_over_there_can_load_and_nothing_newer()
         BOOKWORM.options()
     )
     assert "--only-binary=:all:" in BOOKWORM.options()
+
+
+def test_a_wheel_is_kept_if_whole_and_whatever_else_lies_there_goes(tmp_path):
+    content = b"a wheel"
+    lock, wheels = tmp_path / "a.lock", tmp_path / "wheels"
+    lock.write_text(f"thing==1.0 \\\n    --hash=sha256:{hashlib.sha256(content).hexdigest()}\n")
+    wheels.mkdir()
+    for name in ("thing-1.0-py3-none-any.whl", "thing-0.9-py3-none-any.whl", "gone-1.0.tar.gz"):
+        (wheels / name).write_bytes(content)
+    fetch(BOOKWORM, wheels, [lock])  # and no index is asked: thing 1.0 is on none
+    assert [file.name for file in wheels.iterdir()] == ["thing-1.0-py3-none-any.whl"]
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

@@ -10,6 +10,7 @@ python_full_version < '3.12'") by its own. So they are judged here, and pip gets
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import subprocess
 import sys
@@ -103,18 +104,23 @@ def wanted(target: Target, locks: Iterable[Path] = LOCKS) -> list[Locked]:
 
 
 def fetch(target: Target, folder: Path, locks: Iterable[Path] = LOCKS) -> None:
-    """Fill ``folder`` with the wheels of ``locks`` and nothing else. What lies there is kept."""
+    """Fill ``folder`` with the wheels of ``locks`` and nothing else. What lies there whole is kept."""
     entries = wanted(target, locks)
     folder.mkdir(parents=True, exist_ok=True)
-    pins = {(entry.name, entry.version) for entry in entries}
+    hashes = {(entry.name, entry.version): entry.hashes for entry in entries}
     for file in folder.iterdir():
-        if file.suffix != ".whl" or _pin(file) not in pins:
+        if file.suffix != ".whl" or _hash(file) not in hashes.get(_pin(file), ()):
             file.unlink()
+    missing = hashes.keys() - {_pin(file) for file in folder.iterdir()}
+    if not missing:
+        return
     with tempfile.NamedTemporaryFile("w", suffix=".lock") as lock:
-        lock.write("".join(f"{entry.line()}\n" for entry in entries))
+        lock.write(
+            "".join(f"{entry.line()}\n" for entry in entries if (entry.name, entry.version) in missing)
+        )
         lock.flush()
-        where = ["--dest", str(folder), "--find-links", str(folder)]
-        _pip("download", "--no-deps", "--require-hashes", *target.options(), *where, "-r", lock.name)
+        asked = ["--no-deps", "--require-hashes", *target.options(), "--dest", str(folder), "-r", lock.name]
+        _pip("download", *asked)
 
 
 def install(target: Target, folder: Path, wheels: Sequence[Path]) -> None:
@@ -128,6 +134,11 @@ def install(target: Target, folder: Path, wheels: Sequence[Path]) -> None:
 def _pin(wheel: Path) -> tuple[str, str]:
     name, version, _, _ = parse_wheel_filename(wheel.name)
     return name, str(version)
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def _pip(command: str, *options: str) -> None:
