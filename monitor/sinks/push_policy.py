@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from monitor.messages import (
@@ -24,7 +24,7 @@ from monitor.sinks.push_chain import Chain
 from monitor.sinks.push_faults import FaultWatch
 from monitor.sinks.push_notes import Notification, Now, Orders, Recipient, Urgency
 from monitor.sinks.push_settings import PushSettings
-from monitor.sinks.push_state import OpenCry, PolicyState
+from monitor.sinks.push_state import HeldNote, OpenCry, PolicyState
 
 CRY_LASTS_S: Final = 300.0
 NOTE_LASTS_S: Final = 900.0
@@ -74,7 +74,8 @@ class PushPolicy:
     _controls: ControlsMessage | None = None
     _cry: _Cry | None = None
     _faults: FaultWatch = field(init=False)
-    _held: list[tuple[Notification, float]] = field(default_factory=list)
+    _held: list[tuple[HeldNote, float]] = field(default_factory=list)
+    _held_before: tuple[HeldNote, ...] = ()
     _restarted_from: OpenCry | None = None
     _acknowledged_by: dict[str, str] = field(default_factory=dict)
     _first_s: float | None = None
@@ -83,6 +84,7 @@ class PushPolicy:
         self._recipients = tuple(Recipient(c.name, c.step, c.urgent_only) for c in self.settings.channels)
         self._faults = FaultWatch(self.settings, self._recipients, self.state.faults)
         self._restarted_from = self.state.cry
+        self._held_before = self.state.held
 
     def handle(self, message: AnyMessage, now: Now) -> Orders:
         """Take a message in; what it leads to at once comes back."""
@@ -216,7 +218,7 @@ class PushPolicy:
         # Behind what is due: an alarm that is over is told of last.
         over, notes = self._faults.over(now)
         for note in notes:
-            self._held.append((note, now.monotonic_s + note.lasts_s))
+            self._hold(note, now)
         send += self._released(now)
         self._remember()
         return Orders(tuple(n for n in send if n.recipients), (*withdraw, *over))
@@ -244,14 +246,30 @@ class PushPolicy:
         now: Now,
         urgency: Urgency = Urgency.QUIET,
     ) -> None:
-        note = Notification(key, key, title, body, urgency, names, NOTE_LASTS_S)
-        self._held.append((note, now.monotonic_s + note.lasts_s))
+        self._hold(Notification(key, key, title, body, urgency, names, NOTE_LASTS_S), now)
+
+    def _hold(self, note: Notification, now: Now) -> None:
+        until = now.local.astimezone(dt.UTC) + dt.timedelta(seconds=note.lasts_s)
+        self._held.append((HeldNote(note, until), now.monotonic_s + note.lasts_s))
+
+    def _hold_again(self, now: Now) -> None:
+        """Take over what was held back before a restart."""
+        known = {recipient.name for recipient in self._recipients}
+        for held in self._held_before:
+            # The clock may have been set back: a note must not wait for longer than it is news.
+            left_s = min((held.until - now.local).total_seconds(), held.note.lasts_s)
+            names = tuple(name for name in held.note.recipients if name in known)
+            note = replace(held.note, recipients=names)
+            self._held.append((replace(held, note=note), now.monotonic_s + left_s))
+        self._held_before = ()
 
     def _released(self, now: Now) -> list[Notification]:
         """The notes that may be sent now; the others wait until they are no news any more."""
-        held = [(note, until_s) for note, until_s in self._held if until_s > now.monotonic_s]
-        self._held = [(note, until_s) for note, until_s in held if not self._may_send(note.urgency, now)]
-        return [note for note, _ in held if self._may_send(note.urgency, now)]
+        if self._held_before and self._is_settled(now):
+            self._hold_again(now)
+        news = [(held, until_s) for held, until_s in self._held if until_s > now.monotonic_s]
+        self._held = [one for one in news if not self._may_send(one[0].note.urgency, now)]
+        return [held.note for held, _ in news if self._may_send(held.note.urgency, now)]
 
     def _may_send(self, urgency: Urgency, now: Now) -> bool:
         quiet = self._controls is not None and is_within(now.local.time(), self._controls.quiet_hours)
@@ -273,7 +291,8 @@ class PushPolicy:
             urgent = cry.urgency is Urgency.URGENT
             told = tuple(cry.chain.told)
             open_cry = OpenCry(cry.latest.episode_id, cry.latest.onset_at, urgent, told)
-        self.state = PolicyState(self.state.daily_test_on, open_cry, self._faults.told())
+        held = (*self._held_before, *(held for held, _ in self._held))
+        self.state = PolicyState(self.state.daily_test_on, open_cry, self._faults.told(), held)
 
 
 def is_within(time: dt.time, hours: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel
+
+from monitor.sinks.push_notes import Notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,21 @@ class ToldFault:
     told: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldNote:
+    """A note that waits for the end of quiet hours, and is news ``until`` then."""
+
+    note: Notification
+    until: datetime
+
+
 class _Written(BaseModel):
     """The form of a :class:`PolicyState` on disk."""
 
     daily_test_on: str
     cry: tuple[str, AwareDatetime, bool, tuple[str, ...]] | None
     faults: dict[str, tuple[AwareDatetime, tuple[str, ...]]]
+    held: tuple[tuple[Notification, AwareDatetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class PolicyState:
     """Local date of the latest daily test."""
     cry: OpenCry | None = None
     faults: Mapping[str, ToldFault] = field(default_factory=dict)
+    held: tuple[HeldNote, ...] = ()
 
     def with_daily_test(self, date: str) -> PolicyState:
         return replace(self, daily_test_on=date)
@@ -53,6 +65,7 @@ class PolicyState:
                 "daily_test_on": self.daily_test_on,
                 "cry": cry and [cry.episode_id, cry.since.isoformat(), cry.urgent, cry.told],
                 "faults": {kind: [f.since.isoformat(), f.told] for kind, f in self.faults.items()},
+                "held": [[asdict(held.note), held.until.isoformat()] for held in self.held],
             }
         )
 
@@ -64,4 +77,5 @@ class PolicyState:
             daily_test_on=values.daily_test_on,
             cry=values.cry and OpenCry(*values.cry),
             faults={kind: ToldFault(*fault) for kind, fault in values.faults.items()},
+            held=tuple(HeldNote(*held) for held in values.held),
         )

@@ -182,6 +182,53 @@ def test_quiet_notes_wait_for_the_end_of_quiet_hours_and_are_dropped_when_they_a
         assert len(night.live(7200, every_s=30)) == told
 
 
+def restarted(night, *channels):
+    """The monitor was killed, and starts where the file left off."""
+    state = PolicyState.from_json(night.policy.state.to_json())
+    return Night(*channels, clock=night.clock, state=state)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_kill_loses_no_note_that_quiet_hours_hold_back(cut):
+    night = Night()
+    night.cry()
+    night.controls(quiet_hours="19:00-20:10")
+    assert night.cry("ended", cut=cut) == []
+    night = restarted(night)
+    assert night.tick() == [], "it is not yet known whether there are quiet hours"
+    assert night.controls(quiet_hours="19:00-20:10") == []
+    night = restarted(night)
+    assert night.controls(quiet_hours="19:00-20:10") == []
+    (note,) = night.live(600)
+    assert note.key == ("cry-e1.cut" if cut else "cry-e1.calm")
+    assert note.recipients == ("Mum",)
+    night = restarted(night)
+    assert night.controls() == [], "told once"
+
+
+def test_a_note_that_a_restart_found_too_late_is_no_news_and_neither_is_one_for_nobody():
+    night = Night()
+    night.cry()
+    night.controls(quiet_hours="19:00-06:30")
+    night.cry("ended")
+    assert restarted(night, DAD).controls() == []
+    night.clock.advance(901)
+    assert restarted(night).controls() == []
+
+
+def test_a_clock_that_a_restart_set_back_keeps_a_note_no_longer_than_it_is_news():
+    night = Night()
+    night.cry()
+    night.controls(quiet_hours="19:00-06:30")
+    night.cry("ended")
+    night.clock.local -= dt.timedelta(minutes=30)
+    night = restarted(night)
+    night.controls(quiet_hours="19:00-06:30")
+    assert len(night.policy.state.held) == 1
+    night.live(901, every_s=17)
+    assert night.policy.state.held == ()
+
+
 def test_mute_holds_back_cries_even_urgent_ones_and_never_faults():
     night = Night(fault_after_s=30, repeat_every_s=60)
     night.controls(muted_until=EVENING + dt.timedelta(minutes=15))
