@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import multiprocessing
-import os
 import random
 import signal
 import sys
@@ -30,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
-import structlog
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -42,36 +38,12 @@ from monitor.service.worker import SinkWorker
 from monitor.sinks.mqtt import MqttSink
 from monitor.sinks.mqtt_settings import MqttSettings
 from tests.broker import HOST, Mosquitto, wait_until
+from tests.soak.victims import FORK, Journal, kill_at_random, log_to
 
 DEVICE = "nursery"
 BASE = f"cradlewatch/{DEVICE}"
 SETTLE_S = 60.0
 SHARES = {"monitor": 0.4, "broker": 0.35, "consumer": 0.25}
-
-# Forked from a parent without threads: a process that is killed every second must start in milliseconds.
-_FORK = multiprocessing.get_context("fork")
-
-
-class Journal:
-    """Lines of JSON, each on disk when ``write`` returns. A line that a kill cut short is left out."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-        if self._file.tell() and path.read_bytes()[-1:] != b"\n":
-            self._file.write(b"\n")
-
-    def write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    @staticmethod
-    def read(path: Path) -> Iterator[dict[str, Any]]:
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
 
 
 @dataclass(frozen=True)
@@ -104,7 +76,7 @@ def _facts(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_monitor(port: int, folder: Path, life: int, pace: Pace) -> None:
-    _log_to(folder / "monitor.log")
+    log_to(folder / "monitor.log")
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     (folder / f"life-{life}").touch()
@@ -182,13 +154,6 @@ def run_consumer(port: int, folder: Path) -> None:
     client.loop_forever(retry_first_connection=True)
 
 
-def _log_to(path: Path) -> None:
-    logger = structlog.WriteLoggerFactory(path.open("a"))
-    structlog.configure(
-        logger_factory=logger, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
-    )
-
-
 # --- the killer -------------------------------------------------------------------------------------
 
 
@@ -213,7 +178,7 @@ class Stage:
             "consumer": (run_consumer, (port, self.folder)),
         }
         target, arguments = started[name]
-        self.children[name] = _FORK.Process(target=target, args=arguments, name=name)
+        self.children[name] = FORK.Process(target=target, args=arguments, name=name)
         self.children[name].start()
 
     def kill(self, name: str) -> None:
@@ -235,7 +200,6 @@ class Stage:
 def run(folder: Path, kills: int, pace: Pace) -> tuple[Counter[str], float]:
     """Kill, then let all recover and settle; how often each was killed, and how long it took."""
     chance = random.Random(pace.seed)
-    killed: Counter[str] = Counter()
     broker = Mosquitto(folder / "broker", persistence=True, extra_lines=("max_queued_messages 10000",))
     stage = Stage(folder, pace, broker)
     began_s = time.monotonic()
@@ -244,30 +208,11 @@ def run(folder: Path, kills: int, pace: Pace) -> tuple[Counter[str], float]:
             stage.start(name)
         wait_until((folder / "subscribed").exists, "the consumer has subscribed")
         stage.start("monitor")
-        _kill_at_random(stage, kills, chance, killed)
+        killed = kill_at_random(stage, kills, SHARES, pace.pause_s, chance)
         _settle(stage)
     finally:
         stage.close()
     return killed, time.monotonic() - began_s
-
-
-def _kill_at_random(stage: Stage, kills: int, chance: random.Random, killed: Counter[str]) -> None:
-    """Outages overlap: whoever is dead comes back in its own time, whatever happens to the others."""
-    dead: dict[str, float] = {}
-    next_kill_s = time.monotonic()
-    while killed.total() < kills or dead:
-        now_s = time.monotonic()
-        for name in [name for name, back_s in dead.items() if back_s <= now_s]:
-            del dead[name]
-            stage.start(name)
-        alive = [name for name in SHARES if name not in dead]
-        if killed.total() < kills and now_s >= next_kill_s and alive:
-            (name,) = chance.choices(alive, [SHARES[name] for name in alive])
-            stage.kill(name)
-            killed[name] += 1
-            dead[name] = time.monotonic() + chance.uniform(0.0, 0.3)
-            next_kill_s = time.monotonic() + chance.uniform(0.05, stage.pace.pause_s)
-        time.sleep(0.002)
 
 
 def _settle(stage: Stage) -> None:
