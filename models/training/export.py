@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from models.training import quantize
 from models.training.nets.cause import CauseNet
 from models.training.nets.gate import DILATIONS, FRAMES_PER_STEP, KERNEL, STEM_CONTEXT, GateNet
+from models.training.onnx_tools import quant_pre_process
 from models.training.quantize import Feed
 from monitor.detect.classifier import SEGMENT_FRAMES
 from monitor.detect.features import N_MELS

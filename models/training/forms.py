@@ -22,13 +22,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationMethod, QuantType
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from models.training import cost, qat, quantize
 from models.training.metrics import Interval
+from models.training.onnx_tools import CalibrationMethod, QuantType
 from models.training.quantize import Feed, Static
 from models.training.resampling import Ranking, interval
 from models.training.train import Schedule

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
+from typing_extensions import override
+
+from models.training.onnx_tools import (
     CalibrationDataReader,
     CalibrationMethod,
     QuantFormat,
@@ -17,7 +19,6 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
-from typing_extensions import override
 
 Feed = Mapping[str, NDArray[np.float32]]
 
