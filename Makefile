@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-hub test-arm64 lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
+.PHONY: help install demo test test-hub faults test-arm64 lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
 	@echo "make test           the whole test suite, set-up included"
+	@echo "make faults         inject every fault for real and print how soon it was noticed (minutes)"
 	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
 	@echo "make test-arm64     on an emulated 64-bit ARM with the Debian of each Raspberry Pi OS, set-up included (minutes)"
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
@@ -70,6 +71,11 @@ test-arm64: $(VENV)/.dev
 
 hub-if-possible: $(VENV)/.dev
 	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub; fi
+
+# Every fault of tests/faults, injected for real, and one table of them all. Root can give the monitor an SD card
+# of its own to break; without root, those faults are named as not injected.
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults.table $(FAULTS)
 
 # Not in the hashed lock: which build of torch fits depends on the machine. TRAIN_PACKAGES adds to it.
 $(VENV)/.train: $(VENV)/.dev

@@ -92,19 +92,25 @@ class LogStream:
 
     def fault(self) -> str:
         """That lines are lost at the moment; empty while they are taken. Never waits."""
+        if self._blocked and self._descriptor is not None and _is_writable(self._descriptor, 0):
+            self._blocked = False
+            structlog.get_logger(__name__).warning("log.lines_lost", lines=self.lost_lines)
         return (
             "Nobody takes the log lines: the journal hangs, or the reader of stderr." if self._blocked else ""
         )
 
     def write(self, text: str) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            if self._descriptor is None:
-                self._stream.write(text)
-            elif self._write_parts(self._descriptor, text.encode("utf-8", "backslashreplace")):
-                self._blocked = False
-            else:
-                self._blocked = True
-                self.lost_lines += 1
+        with self._lock:
+            try:
+                if self._descriptor is None:
+                    self._stream.write(text)
+                    taken = True
+                else:
+                    taken = self._write_parts(self._descriptor, text.encode("utf-8", "backslashreplace"))
+            except OSError:
+                taken = False
+            self._blocked = not taken
+            self.lost_lines += not taken
 
     def flush(self) -> None:
         if self._descriptor is None:
@@ -114,12 +120,16 @@ class LogStream:
     def _write_parts(self, descriptor: int, data: bytes) -> bool:
         # What poll calls writable takes a PIPE_BUF without waiting; a longer line goes in parts.
         for start in range(0, len(data), select.PIPE_BUF):
-            waiter = select.poll()
-            waiter.register(descriptor, select.POLLOUT)
-            if not waiter.poll(0 if self._blocked else TAKEN_WITHIN_MS):
+            if not _is_writable(descriptor, 0 if self._blocked else TAKEN_WITHIN_MS):
                 return False
             os.write(descriptor, data[start : start + select.PIPE_BUF])
         return True
+
+
+def _is_writable(descriptor: int, within_ms: int) -> bool:
+    waiter = select.poll()
+    waiter.register(descriptor, select.POLLOUT)
+    return any(event == select.POLLOUT for _, event in waiter.poll(within_ms))
 
 
 def _waitable(stream: TextIO) -> int | None:

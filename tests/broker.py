@@ -75,8 +75,10 @@ class Authority:
         )
         return Authority(folder)
 
-    def issue(self, name: str, alternative_names: str = "DNS:localhost,IP:127.0.0.1") -> tuple[Path, Path]:
-        """Certificate and key files signed by this authority."""
+    def issue(
+        self, name: str, alternative_names: str = "DNS:localhost,IP:127.0.0.1", *, days: int = 2
+    ) -> tuple[Path, Path]:
+        """Certificate and key files signed by this authority; ``days`` below 0 have expired."""
         key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "crt"))
         extensions = self.folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName={alternative_names}\n")
@@ -85,7 +87,7 @@ class Authority:
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(key), "-out", str(request)),
         )
         _openssl(
-            *("x509", "-req", "-days", "2", "-in", str(request), "-extfile", str(extensions)),
+            *("x509", "-req", "-days", str(days), "-in", str(request), "-extfile", str(extensions)),
             *("-CA", str(self.ca_file), "-CAkey", str(self.folder / "ca.key"), "-CAcreateserial"),
             *("-out", str(certificate)),
         )
@@ -158,6 +160,10 @@ class Mosquitto:
         wait_until(lambda: process.poll() is not None or accepts_connections(self.port), "Mosquitto is ready")
         assert process.poll() is None, f"Mosquitto ended at once:\n{self.log()}"
         return self
+
+    def change_password(self, user: str, password: str) -> None:
+        """It counts when the broker reads its list again."""
+        self._password_file({user: password})
 
     def stop(self) -> None:
         """End it as systemd would."""
@@ -281,6 +287,11 @@ class Subscriber:
     def forget(self) -> None:
         with self._arrived:
             self._received.clear()
+
+    def keep(self, topic: str, payload: str) -> None:
+        """Count a message as received once more, after :meth:`forget`."""
+        with self._arrived:
+            self._received.append(Received(topic, payload, True, 1, None, time.monotonic()))
 
     def wait_for(
         self, condition: Callable[[list[Received]], object], timeout_s: float = DEADLINE_S

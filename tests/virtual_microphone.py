@@ -113,10 +113,16 @@ class VirtualMicrophone:
             lines += [f"load-module module-null-sink sink_name=room {form}", "set-default-sink room"]
             lines += ["set-default-source room.monitor"]
         else:
-            fifo = self._folder / "mic.fifo"
-            lines += [f"load-module module-pipe-source source_name=mic file={fifo} {form}"]
+            lines += [f"load-module {self._pipe()}"]
             lines += ["set-default-source mic"]
         return "\n".join(lines) + "\n"
+
+    def _pipe(self) -> str:
+        form = f"rate={self.rate_hz} channels={self.channels} format=s16le"
+        return f"module-pipe-source source_name=mic file={self._folder / 'mic.fifo'} {form}"
+
+    def _feed(self) -> None:
+        self._feeder = _Feeder(self._folder / "mic.fifo", self.channels, self.rate_hz, self._background)
 
     def restart(self) -> None:
         """Start a daemon and wait until it answers. The former one must be gone."""
@@ -138,7 +144,7 @@ class VirtualMicrophone:
                 raise RuntimeError(f"PulseAudio does not start: {self._log.read_text()}")
             time.sleep(0.05)
         if self.kind == "pipe":
-            self._feeder = _Feeder(fifo, self.channels, self.rate_hz, self._background)
+            self._feed()
 
     def _client(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -170,6 +176,38 @@ class VirtualMicrophone:
         self._feeder.feed(samples, on_entered)
         if wait:
             self._feeder.wait_until_fed(len(samples) / self.rate_hz + 20)
+
+    def hear(self, background: NDArray[np.int16] | None) -> None:
+        """Pipe only: from now on hear ``background`` over and over; None: what it heard at first."""
+        assert self._feeder is not None, "only a pipe microphone has a background"
+        self._feeder.hear(self._background if background is None else background)
+
+    def pace(self, factor: float) -> None:
+        """Pipe only: deliver ``factor`` seconds of audio a second, as one at a wrong rate does."""
+        assert self._feeder is not None, "only a pipe microphone has a pace"
+        self._feeder.period_s = FEED_S / factor
+
+    def mute(self, *, muted: bool) -> None:
+        """Mute it in the sound system, which goes on to deliver zeros."""
+        assert self._client("pactl", "set-source-mute", "@DEFAULT_SOURCE@", str(int(muted))).returncode == 0
+
+    def unplug(self) -> None:
+        """Pipe only: take the source away; the daemon lives on."""
+        assert self._feeder is not None, "only a pipe microphone is unplugged"
+        self._feeder.close()
+        self._feeder = None
+        assert self._client("pactl", "unload-module", "module-pipe-source").returncode == 0
+
+    def plug_in(self) -> None:
+        assert self._feeder is None
+        assert self._client("pactl", "load-module", *self._pipe().split()).returncode == 0
+        assert self._client("pactl", "set-default-source", "mic").returncode == 0
+        self._feed()
+
+    def name_devices(self, *names: str) -> None:
+        """From now on PortAudio lists these devices, all of them this microphone, in this order."""
+        devices = (f'pcm.{name} {{ type pulse hint {{ show on description "mic" }} }}\n' for name in names)
+        (self._folder / "asound.conf").write_text("".join(devices) + "ctl.default { type pulse }\n")
 
     def stall(self) -> None:
         """Pipe only: deliver nothing at all, as a frozen USB microphone does."""
@@ -208,8 +246,8 @@ class _Feeder:
 
     def __init__(self, fifo: Path, channels: int, rate_hz: int, background: NDArray[np.int16] | None) -> None:
         self._n_bytes = 2 * channels * round(FEED_S * rate_hz)
-        silence = np.zeros(self._n_bytes // 2, np.int16)
-        self._background = itertools.cycle(self._cut(silence if background is None else background))
+        self.period_s = FEED_S
+        self.hear(background)
         # Read and write, so that opening does not wait for the daemon and its death is no EPIPE.
         self._descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         self._chunks: queue.Queue[tuple[bytes, Callable[[float], None] | None]] = queue.Queue()
@@ -223,6 +261,10 @@ class _Feeder:
         for chunk in self._cut(samples):
             self._chunks.put((chunk, on_entered))
             on_entered = None
+
+    def hear(self, background: NDArray[np.int16] | None) -> None:
+        silence = np.zeros(self._n_bytes // 2, np.int16)
+        self._background = itertools.cycle(self._cut(silence if background is None else background))
 
     def _cut(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
         data = samples.astype("<i2", casting="equiv").tobytes()
@@ -243,7 +285,7 @@ class _Feeder:
     def _run(self) -> None:
         due_s = time.monotonic()
         while not self._closing.wait(max(0.0, due_s - time.monotonic())):
-            due_s = max(due_s + FEED_S, time.monotonic() - 0.2)
+            due_s = max(due_s + self.period_s, time.monotonic() - 0.2)
             if not self.running.is_set():
                 continue
             try:

@@ -37,7 +37,8 @@ LATE_S: Final = 1.5
 """Audio that waits for the detector from which on something is given up: six hops."""
 NEXT_AFTER_S: Final = 2.0
 """For a step to show its effect before the next one is taken."""
-CAUGHT_UP_S: Final = 0.6
+CAUGHT_UP_S: Final = 1.0
+"""A block and the jitter of a busy machine; what waits for longer is a lag."""
 FIRST_PATIENCE_S: Final = 30.0
 LAST_PATIENCE_S: Final = 960.0
 

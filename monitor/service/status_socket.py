@@ -85,18 +85,35 @@ class StatusServer:
                 self._path.unlink(missing_ok=True)
 
     def _serve(self, listening: socket.socket) -> None:
+        # Kept for the moment in which no other is left: just then somebody wants to know what is wrong.
+        spare = _spare()
         while True:
             try:
                 connection, _ = listening.accept()
             except OSError as error:
                 if error.errno not in _PASSING:
-                    return
-                time.sleep(SHORT_OF_FILES_S)
+                    break
+                if spare is None:
+                    time.sleep(SHORT_OF_FILES_S)
+                    spare = _spare()
+                else:
+                    os.close(spare)
+                    spare = None
                 continue
             with connection:
                 connection.settimeout(ANSWER_WITHIN_S)
                 with contextlib.suppress(OSError):  # whoever asked has gone: nothing is lost
                     connection.sendall(json.dumps(dict(self._report()), allow_nan=False).encode())
+            spare = _spare() if spare is None else spare
+        if spare is not None:
+            os.close(spare)
+
+
+def _spare() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

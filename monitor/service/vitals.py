@@ -13,7 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from monitor.service.state_folder import StateFolder
 log = structlog.get_logger(__name__)
 
 READ_EVERY_S: Final = 2.0
+_SHORT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 MEGABYTE: Final = 1_000_000
 
 
@@ -86,14 +87,19 @@ class VitalsWatch:
     def run(self) -> None:
         """The thread."""
         while not self._stopping.is_set():
-            self.read()
+            try:
+                self.read()
+            except OSError as error:
+                if error.errno not in _SHORT_OF_FILES:
+                    raise
+                self.latest = replace(self.latest, at_s=time.monotonic(), open_files=1.0)
             self._stopping.wait(self._read_every_s)
 
     def stop(self) -> None:
         self._stopping.set()
 
     def read(self) -> Vitals:
-        """Take all readings now; may wait for a disk."""
+        """Take all readings now; may wait for a disk. Raises OSError when no file can be opened."""
         power = self._machine.power()
         memory_mb, open_files = _memory_mb(), _open_files()
         folder = self._folder()
@@ -120,6 +126,8 @@ class VitalsWatch:
             space = os.statvfs(path)
             read_only = is_read_only(path)
         except OSError as error:
+            if error.errno in _SHORT_OF_FILES:
+                raise
             return FolderVitals(0.0, read_only=False, fault=self._state.lost or _unusable(path, error))
         return FolderVitals(space.f_bavail * space.f_frsize / MEGABYTE, read_only, self._state.lost)
 
@@ -158,17 +166,11 @@ def _digest(path: Path) -> bytes:
 
 
 def _memory_mb() -> float:
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:  # no descriptor left, which open_files tells
-        return 0.0
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / MEGABYTE
 
 
 def _open_files() -> float:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        count = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError as error:
-        return 1.0 if error.errno in {errno.EMFILE, errno.ENFILE} else 0.0
+    count = sum(1 for _ in Path("/proc/self/fd").iterdir())
     return count / max(1, allowed)

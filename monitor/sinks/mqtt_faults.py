@@ -83,6 +83,14 @@ def silent(settings: MqttSettings) -> Fault:
     )
 
 
+def slow(settings: MqttSettings, limit_s: float) -> Fault:
+    """Connected, and what we send is not acknowledged."""
+    return Fault(
+        f"The MQTT broker at {settings.address} needs more than {limit_s:.0f} s to acknowledge a message.",
+        "See whether the network or the broker is overloaded.",
+    )
+
+
 def lost(settings: MqttSettings, reason: str) -> Fault:
     return Fault(
         f"The connection to the MQTT broker at {settings.address} was lost: {reason}.",

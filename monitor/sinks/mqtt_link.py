@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,9 @@ _SILENT_CLOSURES: Final = 2
 """Connections closed without an answer before the other protocol version is tried."""
 
 _UNSUPPORTED_PROTOCOL: Final = 132
+
+ACKNOWLEDGED_WITHIN_S: Final = 5.0
+"""A broker that needs longer is as good as away for an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class MqttLink:
         self._silent_closures = 0
         self._fault: Fault | None = mqtt_faults.not_yet(settings)
         self._version: Version = "3.1.1" if settings.protocol == "3.1.1" else "5"
+        self._unanswered_s: dict[Ticket, float] = {}
 
     def start(self) -> None:
         """Begin to connect, and go on for ever. Raises PermanentSinkError for unusable settings."""
@@ -85,11 +90,17 @@ class MqttLink:
         return self._version
 
     def fault(self) -> Fault | None:
-        return self._fault
+        # A frozen broker and a half-open link show in what is not acknowledged long before an error comes.
+        oldest_s = min(tuple(self._unanswered_s.values()), default=None)
+        late = oldest_s is not None and time.monotonic() - oldest_s > ACKNOWLEDGED_WITHIN_S
+        return self._fault or (mqtt_faults.slow(self._settings, ACKNOWLEDGED_WITHIN_S) if late else None)
 
     def send(self, publication: Publication) -> Ticket | None:
         """Begin to publish; None when there is no room to do so now."""
-        return self._current().publish(publication)
+        ticket = self._current().publish(publication)
+        if ticket is not None:
+            self._unanswered_s[ticket] = time.monotonic()
+        return ticket
 
     def subscribe(self, topic: str, *, qos: int = 1) -> int | None:
         """Begin to subscribe. The message id comes back in the report; None when offline."""
@@ -102,6 +113,7 @@ class MqttLink:
             while True:
                 number, raw = self._queue.get(block=timeout_s > 0, timeout=timeout_s)
                 timeout_s = 0.0
+                self._note_answers(raw)
                 # A session that was replaced has nothing to say, except what it left undelivered.
                 if number == self._current().number or isinstance(raw, Dropped):
                     found.append(self._interpret(raw))
@@ -122,6 +134,17 @@ class MqttLink:
         if self._session is not None:
             self._session.end(timeout_s)
             self._session = None
+
+    def _note_answers(self, raw: SessionReport) -> None:
+        answered = (
+            (raw.ticket,)
+            if isinstance(raw, Acknowledged)
+            else raw.tickets
+            if isinstance(raw, Dropped)
+            else ()
+        )
+        for ticket in answered:
+            self._unanswered_s.pop(ticket, None)
 
     def _interpret(self, raw: SessionReport) -> LinkReport:
         match raw:

@@ -1,0 +1,208 @@
+"""The real program in a process of its own, with everything that may fail around it.
+
+Microphone: PulseAudio, fed from here. Hub: Mosquitto with TLS, password and access list, the network a proxy.
+Disk: an SD card of its own where root can mount one. Clock and sound card: ``below``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from monitor.detect.artifacts import default_folder
+from tests import virtual_microphone
+from tests.broker import Authority, Mosquitto, Subscriber, wait_until
+from tests.faults import below, card
+from tests.faults.below import Below
+from tests.faults.card import SdCard
+from tests.faults.proxy import Proxy
+from tests.faults.watcher import Watcher
+from tests.signals import noise
+from tests.virtual_microphone import VirtualMicrophone
+
+ROOT = Path(__file__).parents[2]
+DEVICE = "nursery"
+USERS = {"monitor": "sesame", "hub": "hub"}
+ACL = "user monitor\ntopic readwrite #\nuser hub\ntopic readwrite #\n"
+DENYING = "user monitor\ntopic read #\ntopic write cradlewatch/nursery/health\nuser hub\ntopic readwrite #\n"
+
+
+def missing() -> str:
+    return virtual_microphone.ABSENT or below.MISSING or card.missing()
+
+
+class LiveHouse:
+    """Also a :class:`tests.faults.fault.House`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._furnish(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _furnish(self, stack: ExitStack) -> None:
+        self.microphone = stack.enter_context(
+            VirtualMicrophone(self.folder, "pipe", background=noise(10.0, -55.0))
+        )
+        self.microphone.name_devices("default", DEVICE)
+        self.authority = Authority.create(self.folder / "authority")
+        self.broker = stack.enter_context(
+            Mosquitto(self.folder / "broker", users=USERS, acl=ACL, authority=self.authority)
+        )
+        self.proxy = Proxy(self.broker.port)
+        stack.callback(self.proxy.close)
+        self.hub = stack.enter_context(
+            Subscriber(self.broker.port, user=("hub", "hub"), ca_file=self.authority.ca_file)
+        )
+        self.card = stack.enter_context(SdCard(self.folder / "sd"))
+        self.below = Below(self.folder / "below")
+        stack.callback(self.below.release_device)
+        self.models = default_folder()
+        self.artifacts = self.folder / "artifacts"
+        shutil.copytree(self.models, self.artifacts)
+        (self.folder / "password").write_text("sesame\n")
+        self.state = self.card.path / DEVICE
+        self.watcher = Watcher(self.state / "status.sock", self.hub, DEVICE)
+        self._log_read = threading.Event()
+        self._log_read.set()
+        self.process = self._start()
+        stack.callback(self.stop)
+
+    def _start(self) -> subprocess.Popen[str]:
+        kept = {
+            key: value for key, value in os.environ.items() if key not in {"JOURNAL_STREAM", "NOTIFY_SOCKET"}
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "monitor", "run", *self._settings()],
+            cwd=ROOT,
+            env=kept
+            | self.microphone.environment
+            | self.below.environment
+            | {"CRADLEWATCH_CONFIG": os.devnull},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        threading.Thread(target=self._read_log, args=(process,), name="log-reader", daemon=True).start()
+        return process
+
+    def _settings(self) -> Iterator[str]:
+        keys = {
+            "device.id": DEVICE,
+            "microphone.device": DEVICE,
+            "microphone.rate_hz": 16_000,
+            "mqtt.host": "127.0.0.1",
+            "mqtt.port": self.proxy.port,
+            "mqtt.tls": "true",
+            "mqtt.ca_file": self.authority.ca_file,
+            "mqtt.username": "monitor",
+            "mqtt.password_file": self.folder / "password",
+            "mqtt.keepalive_s": 5,
+            "service.state_dir": self.card.path,
+            "service.disk_low_mb": 2,
+            "detect.artifacts": self.artifacts,
+        }
+        for key, value in keys.items():
+            yield "--set"
+            yield f"{key}={value}"
+
+    def _read_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self.watcher.log(line.rstrip("\n"))
+                self._log_read.wait()
+
+    # --- the port -----------------------------------------------------------------------------------
+
+    def ways(self) -> dict[str, list[str]]:
+        return self.watcher.ways()
+
+    def is_well(self) -> bool:
+        return self.watcher.is_well()
+
+    def losses(self) -> list[str]:
+        ended = [] if self.process.poll() is None else [f"process ({self.process.returncode})"]
+        return [*ended, *self.watcher.losses()]
+
+    def forget_losses(self) -> None:
+        self.watcher.forget()
+
+    # --- what faults need ---------------------------------------------------------------------------
+
+    def capture_child(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").parent.parent
+        found = [
+            int(child) for task in children.iterdir() for child in (task / "children").read_text().split()
+        ]
+        assert found, "there is no capture child"
+        return found[0]
+
+    def read_log(self, *, read: bool) -> None:
+        """Whether anybody reads what the service writes to stderr."""
+        if read:
+            self._log_read.set()
+        else:
+            self._log_read.clear()
+
+    def block_log(self) -> None:
+        """Nobody reads the log any more, and there is much to write: its pipe gets full."""
+        self.read_log(read=False)
+        assert self.process.stderr is not None
+        fcntl.fcntl(self.process.stderr.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(100):
+            self.hub.publish(f"cradlewatch/{DEVICE}/set/hold", "nonsense")
+
+    def limit_files(self, *, limited: bool) -> None:
+        """No file more than are open can be opened: a new descriptor would have to be below 3."""
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (3 if limited else hard, hard))
+
+    def restart(self, *, how: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(how)
+        self.process.wait(30)
+        self.process = self._start()
+
+    def serve(
+        self, *, certificate: str = "server", days: int = 2, authority: Authority | None = None
+    ) -> None:
+        """Restart the broker with a newly issued certificate."""
+        self.broker.kill()
+        issuer = self.authority if authority is None else authority
+        made, key = issuer.issue(certificate, days=days)
+        for path, name in ((made, "server.crt"), (key, "server.key")):
+            if path != self.authority.folder / name:
+                shutil.copyfile(path, self.authority.folder / name)
+        self.broker.start()
+
+    def allow(self, acl: str) -> None:
+        (self.broker.folder / "acl").write_text(acl)
+        self.broker.reload()
+
+    def stop(self) -> None:
+        self._log_read.set()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait(20)
+
+    def wait_until_well(self) -> None:
+        wait_until(self.is_well, f"well; it says {self.ways()}", 40)
