@@ -9,6 +9,9 @@ then answers one line of JSON for each that comes in::
     {"ask": "devices"}                    what the device registry holds
     {"ask": "ignored", "payload": {}}     keys of a discovery payload that are dropped without a word
     {"ask": "call", "name": "", "data": {}}   null, once the service was called
+    {"ask": "automate", "automations": [], "phones": []}   null, once they run; each phone is a notify action
+    {"ask": "fire", "name": "", "data": {}}   null, once all is done that the event led to
+    {"ask": "posts"}                      what the phones were told since it was asked last
     {"ask": "complaints"}                 warnings and errors logged since it was asked last
 """
 
@@ -19,6 +22,7 @@ import copy
 import importlib
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,7 @@ from homeassistant.helpers import device_registry, entity_registry  # noqa: E402
 from homeassistant.helpers.dispatcher import async_dispatcher_connect  # noqa: E402
 
 FENCE = "small-hub/fence"
+BLUEPRINTS = Path(__file__).parents[2] / "deploy" / "homeassistant" / "blueprints"
 
 
 class Complaints(logging.Handler):
@@ -60,6 +65,7 @@ class SmallHub:
         self._seen: asyncio.Queue[str] = asyncio.Queue()
         self._subscribed: set[str] = set()
         self._more_subscribed = asyncio.Event()
+        self._posts: list[dict[str, Any]] = []
 
     async def start(self) -> None:
         hass = self._hass
@@ -151,6 +157,24 @@ class SmallHub:
         domain, _, service = name.partition(".")
         await self._hass.services.async_call(domain, service, data, blocking=True)
 
+    async def automate(self, automations: list[dict[str, Any]], phones: list[str]) -> None:
+        for phone in phones:
+            self._hass.services.async_register("notify", phone, self._ring)
+        assert await setup.async_setup_component(self._hass, "homeassistant", {})
+        assert await setup.async_setup_component(self._hass, "automation", {"automation": automations})
+        await self._hass.async_block_till_done()
+
+    async def _ring(self, call: core.ServiceCall) -> None:
+        self._posts.append({"phone": call.service, **call.data})
+
+    async def fire(self, name: str, data: dict[str, Any]) -> None:
+        self._hass.bus.async_fire(name, data)
+        await self._hass.async_block_till_done()
+
+    async def posts(self) -> list[dict[str, Any]]:
+        told, self._posts = self._posts, []
+        return told
+
     async def complaints(self) -> list[str]:
         told, self._complaints.told = self._complaints.told, []
         return told
@@ -181,6 +205,7 @@ def _storage(port: int) -> dict[str, Any]:
 
 def prepare(folder: Path, port: int) -> None:
     (folder / "configuration.yaml").touch()
+    shutil.copytree(BLUEPRINTS, folder / "blueprints")
     (folder / ".storage").mkdir()
     (folder / ".storage" / "core.config_entries").write_text(json.dumps(_storage(port)))
 
