@@ -54,9 +54,9 @@ def check_clear(sentence: str) -> str:
     if _TRACEBACK.search(sentence):
         raise NotClearError(f"it shows our insides: {sentence[:500]}")
     check_no_secret(sentence)
-    if len(sentence) > LONGEST_SENTENCE:
-        raise NotClearError(f"{len(sentence)} characters are no sentence: {sentence[:300]}…")
     for line in sentence.splitlines():
+        if len(line) > LONGEST_SENTENCE:
+            raise NotClearError(f"{len(line)} characters are no sentence: {line[:300]}…")
         if line.strip() and not line.rstrip().endswith((".", "?", "…")):
             raise NotClearError(f"it is no sentence: {line[:500]}")
     return sentence
