@@ -133,3 +133,9 @@ def test_the_capture_child_hears_a_microphone(emulated: Emulated, tmp_path: Path
             player.kill()
             player.wait(10)
     assert told.startswith("OK    microphone"), told
+
+
+def test_a_cry_becomes_an_event_at_the_hub():
+    told = TRIXIE.cradlewatch("demo", "--fast", "--plain", children=True)
+    assert "Broker: embedded amqtt" in told
+    assert "PASSED: all 2 cries reached the subscriber, and there was no false alarm." in told
