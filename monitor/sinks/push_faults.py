@@ -49,6 +49,8 @@ class FaultWatch:
             if kind in self._faults:
                 self._faults[kind].since = before.since
                 self._faults[kind].chain.told = [name for name in before.told if name in known]
+                # A receiver drops what has a key that it knows.
+                self._faults[kind].chain.sent = before.sent
 
     def on_health(self, message: HealthMessage, now: Now) -> None:
         reason = message.reasons[0] if message.reasons else ""
@@ -89,7 +91,7 @@ class FaultWatch:
 
     def told(self) -> dict[str, ToldFault]:
         return {
-            kind: ToldFault(fault.since, tuple(fault.chain.told))
+            kind: ToldFault(fault.since, tuple(fault.chain.told), fault.chain.sent)
             for kind, fault in self._faults.items()
             if fault.chain.told and fault.since is not None
         }

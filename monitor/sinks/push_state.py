@@ -24,10 +24,11 @@ class OpenCry:
 
 @dataclass(frozen=True, slots=True)
 class ToldFault:
-    """A fault of which ``told`` were told and have not heard that it is over."""
+    """A fault of which ``told`` were told, ``sent`` times, and have not heard that it is over."""
 
     since: datetime
     told: tuple[str, ...]
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class _Written(BaseModel):
 
     daily_test_on: str
     cry: tuple[str, AwareDatetime, bool, tuple[str, ...]] | None
-    faults: dict[str, tuple[AwareDatetime, tuple[str, ...]]]
+    faults: dict[str, tuple[AwareDatetime, tuple[str, ...], int] | tuple[AwareDatetime, tuple[str, ...]]]
     held: tuple[tuple[Notification, AwareDatetime], ...] = ()
 
 
@@ -64,7 +65,7 @@ class PolicyState:
             {
                 "daily_test_on": self.daily_test_on,
                 "cry": cry and [cry.episode_id, cry.since.isoformat(), cry.urgent, cry.told],
-                "faults": {kind: [f.since.isoformat(), f.told] for kind, f in self.faults.items()},
+                "faults": {kind: [f.since.isoformat(), f.told, f.sent] for kind, f in self.faults.items()},
                 "held": [[asdict(held.note), held.until.isoformat()] for held in self.held],
             }
         )

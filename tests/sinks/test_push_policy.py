@@ -389,6 +389,26 @@ def test_a_restart_long_after_a_cry_is_not_told():
     assert night.policy.state.cry is None
 
 
+def test_a_fault_that_outlasts_restarts_is_told_under_a_new_key_each_time():
+    night = Night(fault_after_s=30, repeat_every_s=60)
+    keys = []
+    for _ in range(3):
+        night.health(microphone_ok=False)
+        keys += [alert.key for alert in night.live(1900)]
+        state = PolicyState.from_json(night.policy.state.to_json())
+        night = Night(clock=night.clock, state=state, fault_after_s=30)
+    assert [key.rpartition(".")[2] for key in keys] == ["1", "2", "3", "4", "5", "6"]
+    assert len({key.rpartition(".")[0] for key in keys}) == 1, "it is one fault"
+
+
+def test_a_fault_that_an_older_version_wrote_is_known():
+    written = (
+        '{"daily_test_on": "", "cry": null, "faults": {"microphone": ["2026-11-22T20:00:00Z", ["Mum"]]}}'
+    )
+    night = Night(state=PolicyState.from_json(written))
+    assert [note.recipients for note in night.health()] == [("Mum",)]
+
+
 def test_the_end_of_a_fault_is_told_across_a_restart():
     night = Night(fault_after_s=30)
     night.health(microphone_ok=False)

@@ -77,8 +77,9 @@ class _Books:
         if self.received[channel, key]:
             return "received"
         for later in self.raised:
-            is_newer = later.at > one.at and later.line["tag"] == tag and channel in later.line["recipients"]
-            if is_newer and later.line["key"] != key and self.fate(channel, later) != "LOST":
+            is_newer = later.at > one.at and channel in later.line["recipients"]
+            replaces = tag in (later.line["tag"], later.line.get("outdates"))
+            if is_newer and replaces and later.line["key"] != key and self.fate(channel, later) != "LOST":
                 return "replaced"
         if self._is_withdrawn(one):
             return "withdrawn"
@@ -127,9 +128,11 @@ def account(folder: Path, repeat_every_s: float) -> Account:
     found.lost += [
         f"{key} to {channel}: not ours" for channel, key in books.received if key.startswith(UNKNOWN)
     ]
-    found.doubled += [*_two_verdicts(books), *_hasty_alarms(books, repeat_every_s)]
+    found.doubled += [*_used_keys(books), *_two_verdicts(books), *_hasty_alarms(books, repeat_every_s)]
     received = books.received
+    lives = [line for line in books.lines if line["did"] == "handled" and line["event_id"].endswith("-1")]
     found.figures = {
+        "lives of the monitor that came as far as a message": len(lives),
         "messages that handle() accepted": sum(line["did"] == "handled" for line in books.lines),
         "notifications promised": sum(one.is_promised for one in books.raised),
         "alerts promised (notification and recipient)": fates.total(),
@@ -173,6 +176,12 @@ def _untold_ends(books: _Books) -> Iterator[str]:
             yield f"{tag}: told, and no word of how it went on"
         if tag.startswith("fault-") and f"{key.rpartition('.')[0]}.over" not in keys:
             yield f"{key}: told, and no all-clear"
+
+
+def _used_keys(books: _Books) -> Iterator[str]:
+    """Keys of two promises: whoever drops what he has had would miss the second."""
+    promises = Counter(one.line["key"] for one in books.raised if one.is_promised)
+    return (f"{key} was promised {n} times" for key, n in promises.items() if n > 1)
 
 
 def _two_verdicts(books: _Books) -> Iterator[str]:

@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,17 @@ class WitnessedQueue(PushQueue):
 class WitnessedSink(push.PushSink):
     """Writes down what it is given, and again when it has accepted it."""
 
-    def __init__(self, settings: PushSettings, folder: Path) -> None:
+    def __init__(self, settings: PushSettings, folder: Path, life: int) -> None:
         super().__init__(settings, inbox=_NobodyAsks(), now=self._read_clock)
+        # A fault is named by the second in which it began, and no two lives share one.
+        self._ahead = timedelta(seconds=life)
         self._journal = Journal(folder / "promised.jsonl")
         self._queue = WitnessedQueue(folder, self._journal, lambda: self._at_s)
         self._at_s = 0.0
         self.handled = ""
 
     def _read_clock(self) -> Now:
-        now = Now(time.monotonic(), datetime.now().astimezone())
+        now = Now(time.monotonic(), datetime.now().astimezone() + self._ahead)
         if threading.current_thread().name == self.name:  # the channels' threads look at it as well
             self._at_s = now.monotonic_s
         return now
@@ -133,7 +135,7 @@ def run_monitor(port: int, folder: Path, life: int, pace: Pace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     (folder / f"life-{life}").touch()
     # The life is in every title: ntfy carries no key, and its alerts have to be told apart by their text.
-    sink = WitnessedSink(settings(port, folder, f"Life {life}"), folder)
+    sink = WitnessedSink(settings(port, folder, f"Life {life}"), folder, life)
     bus = MessageBus()
     worker = SinkWorker(sink, bus.subscribe(sink.name), tick_every_s=0.05)
     worker.open()
@@ -311,7 +313,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pause-s", type=float, default=0.9, help="longest time between two kills")
+    parser.add_argument("--pause-s", type=float, default=1.6, help="longest time between two kills")
     parser.add_argument("--step-s", type=float, default=0.06, help="longest time between two messages")
     parser.add_argument("--folder", type=Path, help="where journals and logs stay; not set: removed")
     given = parser.parse_args()
