@@ -95,7 +95,7 @@ class RecordingTarget(Target):
     """Every run of audio or damage that a file gives, to its end."""
 
     name = "recordings"
-    share = 13_000
+    share = 18_000
     limit_s = 20.0
     memory_mb = 384
 
@@ -145,7 +145,7 @@ class ScanTarget(RecordingTarget):
     """The same through the whole of ``scan``: models, episodes and all."""
 
     name = "scan"
-    share = 400
+    share = 250
     limit_s = 60.0
     memory_mb = 1024
 

@@ -33,7 +33,7 @@ class ManifestTarget(Target):
     """What is said of a model, not the model."""
 
     name = "model manifests"
-    share = 1_500
+    share = 1_000
     limit_s = 30.0
     memory_mb = 1024
 
@@ -99,7 +99,7 @@ class ModelFileTarget(ManifestTarget):
     """Damaged models and golden answers; the hash stands before the library that might crash on them."""
 
     name = "model files"
-    share = 600
+    share = 250
 
     @override
     def make(self, rng: random.Random) -> Given:

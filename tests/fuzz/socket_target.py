@@ -40,7 +40,7 @@ class CallbackTarget(Target):
     """Raw bytes to the acknowledging listener, from many addresses: each may ask 60 times a minute."""
 
     name = "phone callback"
-    share = 8_000
+    share = 6_000
     limit_s = 20.0
     memory_mb = 2048
 

@@ -107,7 +107,7 @@ class Given:
 
 class StateTarget(Target):
     name = "state files"
-    share = 7_000
+    share = 5_000
 
     @override
     def make(self, rng: random.Random) -> Given:

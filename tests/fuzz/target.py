@@ -21,7 +21,7 @@ class NotClearError(AssertionError):
 class Target:
     """Lives in a worker process of its own, in ``folder``. Inputs follow from their number alone.
 
-    ``share`` is how many of 100,000 inputs it gets.
+    ``share`` is how many inputs it gets, as a part of the sum of all shares.
     """
 
     name = ""

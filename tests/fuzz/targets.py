@@ -1,4 +1,4 @@
-"""All that is tried. The shares add up to about 100,000."""
+"""All that is tried. Each gets its share of the sum."""
 
 from __future__ import annotations
 

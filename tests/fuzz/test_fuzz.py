@@ -25,20 +25,21 @@ def fuzz(program, tmp_path):
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=110,
+        timeout=280,
         check=False,
     )
 
 
+@pytest.mark.timeout(300)  # seconds on a machine of its own
 def test_some_hundred_inputs_of_each_kind_crash_and_hang_nothing(tmp_path):
     Mosquitto(tmp_path / "here")  # skips where there is none
     names = [kind.name for kind in TARGETS if kind.name not in SLOW_TO_BEGIN]
     only = [part for name in names for part in ("--only", name)]
-    done = fuzz(["-m", "tests.fuzz", "--inputs", "800", "--seed", "11", *only], tmp_path)
+    done = fuzz(["-m", "tests.fuzz", "--inputs", "400", "--seed", "11", *only], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = dict(re.findall(r"^(.*?) {2,}(\d+) ", done.stdout, re.MULTILINE))
-    assert all(int(figures[name]) >= 3 for name in names)
-    assert int(figures["in all"]) >= 800
+    assert all(int(figures[name]) >= 2 for name in names)
+    assert int(figures["in all"]) >= 400
 
 
 BAD = textwrap.dedent(
@@ -78,6 +79,7 @@ SHOWN = {
 }
 
 
+@pytest.mark.timeout(300)
 def test_what_goes_wrong_is_found_and_the_inputs_behind_it_are_tried(tmp_path):
     done = fuzz(["-c", BAD, "--inputs", "100"], tmp_path)
     assert done.returncode == 1, done.stderr
