@@ -114,7 +114,8 @@ def lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "state", report.state.upper()
     for reason in report.reasons:
         yield "", reason
-    if not report.controls.listening:
+    # Health says so too, once the audio that comes is thrown away.
+    if not report.controls.listening and not any("switched off" in reason for reason in report.reasons):
         yield "", "Listening is switched off."
     yield "device", f"{report.device}, cradlewatch {report.version}, process {report.pid}"
     yield "running for", _duration(report.uptime_s)

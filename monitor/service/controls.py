@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -32,6 +32,23 @@ class Settings(BaseModel):
     def orders(self) -> Orders:
         """What of it concerns the detector."""
         return Orders(self.listening, Tuning(self.sensitivity, self.hold_s))
+
+
+class MuteEnd:
+    """When a mute is over, also where the clock on the wall is set back meanwhile."""
+
+    def __init__(self) -> None:
+        self._until: datetime | None = None
+        self._ends_at_s = 0.0
+
+    def is_reached(self, until: datetime | None, utc: datetime, now_s: float) -> bool:
+        """Whether the mute until ``until`` is over at ``utc``; ``now_s`` is monotonic. To be asked often."""
+        left_s = 0.0 if until is None else (until - utc).total_seconds()
+        if until != self._until:
+            self._until, self._ends_at_s = until, now_s + left_s
+        # Nobody can have asked for more than the longest: it was set by a clock that was wrong.
+        over = left_s <= 0 or left_s > LONGEST_MUTE.total_seconds() or now_s >= self._ends_at_s
+        return until is not None and over
 
 
 SETTABLE: Final = frozenset(
@@ -107,4 +124,4 @@ def _mute(text: str, now: datetime) -> datetime | None:
             f"mute: {text!r} is not allowed.",
             f"Send one of {', '.join(MUTE_OPTIONS)}, or a time with its zone within the next 24 hours.",
         )
-    return until
+    return until.astimezone(UTC)

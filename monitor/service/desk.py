@@ -30,17 +30,19 @@ from monitor.messages import (
     NightMessage,
     TestMessage,
 )
-from monitor.service.controls import SETTABLE, Settings, changed, payload_text
+from monitor.service.controls import SETTABLE, MuteEnd, Settings, changed, payload_text
 from monitor.service.detector import Orders
 from monitor.service.kept import Kept
-from monitor.service.requests import RateLimit, RequestBox
+from monitor.service.requests import FairLimit, RequestBox
 from monitor.service.state_writer import WRITTEN_WITHIN_S, StateWriter
 
 log = structlog.get_logger(__name__)
 
 BURST: Final = 20
 SUSTAINED_PER_S: Final = 1.0
-"""Requests: a parent who moves a slider gets through, a broken automation does not wear out the card."""
+"""Requests for one control: a parent who moves a slider gets through; a broken automation neither wears out
+the card nor keeps anybody from acknowledging."""
+FLOOD_TOLD_EVERY_S: Final = 10.0
 RESTART_NOT_BEFORE_S: Final = 60.0
 """A hub that presses the button again and again must not keep the monitor deaf."""
 REMEMBERED_CAUSES: Final = 1000
@@ -106,7 +108,9 @@ class Desk:
         self._causes = Kept(folder, "causes.json", ConfirmedCauses(), self._writer)
         self._tally = NightTally(self._night_file.value)
         self._alert = AlertTracker()
-        self._limit = RateLimit(BURST, SUSTAINED_PER_S)
+        self._limit = FairLimit(Control, BURST, SUSTAINED_PER_S)
+        self._flood_told_at_s = -FLOOD_TOLD_EVERY_S
+        self._mute_end = MuteEnd()
         self._opened_at_s = now.monotonic_s
         self._night_told_at_s = self._night_kept_at_s = now.monotonic_s
         self._told_night: dict[str, Any] = {}
@@ -140,8 +144,7 @@ class Desk:
         self._take_episodes(now)
         for request in self._box.take():
             self._take_request(request, now)
-        muted_until = self._settings.value.muted_until
-        if muted_until is not None and muted_until <= now.utc:
+        if self._mute_end.is_reached(self._settings.value.muted_until, now.utc, now.monotonic_s):
             self._set(self._settings.value.model_copy(update={"muted_until": None}), now)
         self._tally.look(now.local, now.monotonic_s, listening=listening)
         if now.monotonic_s - self._night_told_at_s >= NIGHT_EVERY_S:
@@ -179,8 +182,10 @@ class Desk:
     # --- requests -----------------------------------------------------------------------------------
 
     def _take_request(self, request: Request, now: Moment) -> None:
-        if not self._limit.admits(now.monotonic_s):
-            log.warning("request.too_many", control=request.control, origin=request.origin)
+        if not self._limit.admits(request.control, now.monotonic_s):
+            if now.monotonic_s - self._flood_told_at_s >= FLOOD_TOLD_EVERY_S:
+                self._flood_told_at_s = now.monotonic_s
+                log.warning("request.too_many", control=request.control, origin=request.origin)
             return
         try:
             self._follow(request, now)

@@ -69,6 +69,7 @@ class Health:
 
 
 _STARTING: Final = "microphone.starting"
+_PAUSED: Final = "listening.off"
 _CLIPPING: Final = "The microphone clips: turn its gain down, with `alsamixer` for example."
 _OFFSET: Final = "The microphone's signal lies far off zero: the microphone or its cable is broken."
 _RATE: Final = (
@@ -106,8 +107,8 @@ class HealthTracker:
         self._seen = {
             kind: (trouble, at_s)
             for kind, (trouble, at_s) in self._seen.items()
-            # Starting is no trouble to recover from: it is over with the first block.
-            if at_s == snapshot.now_s or (snapshot.now_s - at_s < hold_s and kind != _STARTING)
+            # Starting is no trouble to recover from: it is over with the first block. Nor is a switch.
+            if at_s == snapshot.now_s or (snapshot.now_s - at_s < hold_s and kind not in {_STARTING, _PAUSED})
         }
         troubles = sorted((t for t, _ in self._seen.values()), key=lambda t: -_SEVERITY.index(t.state))
         return Health(
@@ -135,6 +136,8 @@ class HealthTracker:
     def _troubles(self, snapshot: Snapshot) -> Iterator[Trouble]:
         yield from self._of_source(snapshot.source)
         yield from self._of_detector(snapshot)
+        if not snapshot.detector.listening:
+            yield Trouble(_PAUSED, State.DEGRADED, "Listening is switched off: no crying is reported.")
         for worker in snapshot.workers:
             yield from self._of_worker(worker)
         for fault in snapshot.state_faults:

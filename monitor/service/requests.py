@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
@@ -78,3 +78,15 @@ class RateLimit:
             return False
         self._tokens -= 1.0
         return True
+
+
+class FairLimit:
+    """A rate limit for each of ``names`` and one for whatever else: a flood locks out its own kind alone."""
+
+    def __init__(self, names: Iterable[str], burst: int, per_s: float) -> None:
+        self._others = RateLimit(burst, per_s)
+        self._limits = {name: RateLimit(burst, per_s) for name in names}
+
+    def admits(self, name: str, now_s: float) -> bool:
+        """Whether one more called ``name`` may pass at ``now_s`` of a monotonic clock."""
+        return self._limits.get(name, self._others).admits(now_s)

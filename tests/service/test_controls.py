@@ -38,7 +38,8 @@ def test_each_setting_takes_what_a_hub_sends():
 def test_a_mute_ends_by_choice_or_at_a_given_time():
     muted = set_to(Control.MUTE, "2 h")
     assert set_to(Control.MUTE, "off", muted).muted_until is None
-    assert set_to(Control.MUTE, "2026-11-22T05:30:00+01:00").muted_until == NOW + timedelta(hours=1.5)
+    told = set_to(Control.MUTE, "2026-11-22T05:30:00+01:00").muted_until
+    assert (told, told.tzinfo) == (NOW + timedelta(hours=1.5), UTC)
 
 
 @pytest.mark.parametrize(

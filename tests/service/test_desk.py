@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from monitor.commands import Control, Request
 from monitor.detect.settings import Tuning
@@ -28,7 +29,7 @@ class Room:
     """A desk with what surrounds it; time is passed by hand."""
 
     def __init__(self, folder=None):
-        self.at_s = 0.0
+        self.at_s = self.wall_s = 0.0
         self.told, self.orders, self.restarts = [], [], 0
         self.box, self.bus = RequestBox(), MessageBus()
         self.desk = Desk(
@@ -49,7 +50,7 @@ class Room:
 
     @property
     def now(self):
-        return Moment(self.at_s, START + timedelta(seconds=self.at_s))
+        return Moment(self.at_s, START + timedelta(seconds=self.at_s + self.wall_s))
 
     def after(self, passed_s):
         self.at_s += passed_s
@@ -142,6 +143,48 @@ def test_a_mute_that_ended_while_nothing_ran_is_over(tmp_path):
     later = Room(tmp_path)
     later.after(1000.0)
     assert later.last(ControlsMessage).muted_until is None
+
+
+def test_a_mute_ends_in_time_although_the_clock_is_set_back():
+    room = Room()
+    room.ask(Control.MUTE, "15 min")
+    room.wall_s = -7200.0
+    room.after(880.0)
+    assert room.last(ControlsMessage).muted_until is not None
+    room.after(20.0)
+    assert room.last(ControlsMessage).muted_until is None
+
+
+def test_a_mute_that_was_set_by_a_clock_days_ahead_is_over_when_it_is_right_again(tmp_path):
+    room = Room(tmp_path)
+    room.wall_s = 3 * 86400.0
+    room.ask(Control.MUTE, "8 h")
+    again = Room(tmp_path)
+    again.after(1.0)
+    assert again.last(ControlsMessage).muted_until is None
+
+
+def test_a_flood_at_one_control_does_not_lock_the_others_out():
+    room = Room()
+    room.hear(episode("started"))
+    for number in range(60):
+        control = ("sensitivity", "volume", f"nonsense-{number}")[number % 3]
+        room.box.put(Request(control, b"55", "hub"))
+    room.ask(Control.ACKNOWLEDGE)
+    assert room.last(AlertMessage).state == "acknowledged"
+
+
+def test_a_flood_is_logged_once_and_not_with_every_request():
+    room = Room()
+    with capture_logs() as lines:
+        for _ in range(BURST + 30):
+            room.box.put(Request("sensitivity", b"55", "hub"))
+        room.after(0.0)
+        room.after(10.0)
+        for _ in range(BURST + 30):
+            room.box.put(Request("sensitivity", b"55", "hub"))
+        room.after(0.0)
+    assert [line["event"] for line in lines].count("request.too_many") == 2
 
 
 def test_a_cry_is_acknowledged_from_the_hub():

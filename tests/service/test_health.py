@@ -7,6 +7,7 @@ from monitor.detect.pipeline import PipelineStats
 from monitor.events.bus import QueueStats
 from monitor.service.detector import DetectorStats
 from monitor.service.health import HealthTracker, Limits, Snapshot, State, counters, is_alive
+from monitor.service.shedding import Shed
 from monitor.service.vitals import Vitals
 from monitor.service.worker import WorkerStats
 from tests.service.scripted import RUNNING
@@ -30,6 +31,18 @@ DETECTOR = DetectorStats(
 QUEUE = QueueStats(depth=0, oldest_age_s=0.0, superseded=0, dropped=0, lost_alerts=0)
 WORKER = WorkerStats(name="mqtt", delivered=3, retries=0, dropped=0, fault="", queue=QUEUE)
 FINE = Snapshot(now_s=100.0, source=RUNNING, detector=DETECTOR, workers=(WORKER,))
+
+
+def test_switched_off_listening_is_said_for_as_long_as_it_lasts_and_is_no_fault():
+    tracker = HealthTracker()
+    off = tracker.update(replace(FINE, detector=replace(DETECTOR, listening=False)))
+    assert (off.state, off.reasons) == (
+        State.DEGRADED,
+        ("Listening is switched off: no crying is reported.",),
+    )
+    assert off.microphone_ok
+    assert off.signal_ok
+    assert tracker.update(replace(FINE, now_s=101.0)).state is State.OK
 
 
 def test_all_well_is_ok():
@@ -201,3 +214,33 @@ def test_the_counters_hold_the_figures_behind_the_judgement():
     assert figures["slowest_step_ms"] == 4.0
     assert figures["awake_hops"] == 20.0
     assert figures["mqtt_delivered"] == 3.0
+
+
+def test_a_detector_that_is_behind_and_what_it_goes_without_are_told():
+    late = replace(FINE, source=replace(RUNNING, waiting_s=2.5))
+    assert HealthTracker(Limits(paced=True)).update(late).reasons == (
+        "The detector is behind: alarms come late.",
+    )
+    assert HealthTracker().update(late).reasons == ()  # a recording at full speed is always behind
+    shed = replace(FINE, detector=replace(DETECTOR, shed=Shed.LEVELS))
+    (reason,) = HealthTracker().update(shed).reasons
+    assert (
+        reason == "The machine is too slow: to keep pace it goes without the likely cause and level reports."
+    )
+
+
+def test_a_microphone_at_half_the_rate_is_a_fault_of_the_signal():
+    tracker = HealthTracker(Limits(paced=True))
+    for now_s in range(20):
+        source = replace(RUNNING, samples=8_000 * now_s)
+        health = tracker.update(replace(FINE, now_s=100.0 + now_s, source=source))
+    assert (health.state, health.microphone_ok, health.signal_ok) == (State.FAULT, True, False)
+    assert "more or less audio than time passes" in health.reasons[0]
+
+
+def test_a_clock_that_jumps_is_told_for_a_minute():
+    tracker = HealthTracker()
+    tracker.update(replace(FINE, now_s=100.0, utc_s=1.8e9))
+    (reason,) = tracker.update(replace(FINE, now_s=101.0, utc_s=1.8e9 - 3600)).reasons
+    assert reason.startswith("The clock jumped back")
+    assert tracker.update(replace(FINE, now_s=170.0, utc_s=1.8e9 - 3600 + 69)).reasons == ()
