@@ -179,7 +179,9 @@ class PushSink(Sink):
         for alarm in self._policy.open_alarms(now):
             matters = alarm.urgency is Urgency.URGENT or alarm.tag.startswith("cry-")
             late = now.monotonic_s - alarm.raised_s >= after_s
-            if matters and late and self._ledger.arrived_s(alarm.tag) is None:
+            # What arrived earlier was about an earlier fault.
+            arrived_s = self._ledger.arrived_s(alarm.tag)
+            if matters and late and (arrived_s is None or arrived_s < alarm.raised_s):
                 return True
         return False
 

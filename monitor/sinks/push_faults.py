@@ -1,4 +1,7 @@
-"""Faults that parents are told of: no microphone, no sound in it, no home hub. And that they are over."""
+"""Faults that parents are told of: no microphone, no sound in it, nobody who listens to it, no home hub.
+
+And that they are over.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ LASTS_S: Final = 3600.0
 _URGENCY: Final = {
     "microphone": Urgency.URGENT,
     "signal": Urgency.URGENT,
+    "detector": Urgency.URGENT,
     "hub": Urgency.HIGH,
 }
 
@@ -29,6 +33,9 @@ _URGENCY: Final = {
 class _Fault:
     chain: Chain
     lost_s: float | None = None
+    """When it began; later by the time for which all was well in between."""
+    well_s: float | None = None
+    """Since when all is well again; what is lost again soon has been lost all along."""
     since: datetime | None = None
     """When those who were told know it to have begun."""
     reason: str = ""
@@ -36,7 +43,7 @@ class _Fault:
 
 
 class FaultWatch:
-    """Follows the three faults. One thread; time comes in."""
+    """Follows the faults. One thread; time comes in."""
 
     def __init__(
         self, settings: PushSettings, recipients: tuple[Recipient, ...], told: Mapping[str, ToldFault]
@@ -56,6 +63,10 @@ class FaultWatch:
         reason = message.reasons[0] if message.reasons else ""
         self._note("microphone", now, reason, ok=message.microphone_ok)
         self._note("signal", now, reason, ok=message.signal_ok)
+        if message.state != "fault":
+            self._note("detector", now, reason, ok=True)
+        elif message.microphone_ok and message.signal_ok:  # else nobody can tell
+            self._note("detector", now, reason, ok=False)
 
     def on_hub(self, now: Now, *, reached: bool) -> None:
         self._note("hub", now, "", ok=reached)
@@ -63,10 +74,9 @@ class FaultWatch:
     def due(self, now: Now, urgency: Urgency, unreachable: frozenset[str]) -> Iterator[Notification]:
         """What has to be told now of the faults of one urgency."""
         for kind, fault in self._faults.items():
-            lost_s = fault.lost_s
-            if _URGENCY[kind] is not urgency or lost_s is None:
+            if _URGENCY[kind] is not urgency or fault.lost_s is None or fault.well_s is not None:
                 continue
-            if now.monotonic_s - lost_s >= self._settings.fault_after_s:
+            if now.monotonic_s - fault.lost_s >= self._settings.fault_after_s:
                 names = fault.chain.due(now.monotonic_s, urgency, unreachable)
                 if names:
                     yield self._alert(kind, fault, names, now)
@@ -76,7 +86,8 @@ class FaultWatch:
         tags: list[str] = []
         notes: list[Notification] = []
         for kind, fault in self._faults.items():
-            if fault.is_over:
+            well_s = -1.0 if fault.well_s is None else now.monotonic_s - fault.well_s
+            if fault.is_over or well_s >= self._settings.fault_after_s:
                 tags.append(f"fault-{kind}")
                 if fault.chain.told and fault.since is not None:
                     notes.append(self._all_clear(kind, fault, fault.since, now))
@@ -86,8 +97,16 @@ class FaultWatch:
     def open(self) -> Iterator[tuple[str, float, Urgency]]:
         """Tag, time of the alarm and urgency of what is lost and told of."""
         for kind, fault in self._faults.items():
-            if fault.lost_s is not None and fault.chain.raised_s is not None:
+            is_lost = fault.lost_s is not None and fault.well_s is None
+            if is_lost and fault.chain.raised_s is not None:
                 yield f"fault-{kind}", fault.chain.raised_s, _URGENCY[kind]
+
+    def outdates(self, tag: str) -> bool:
+        """Whether ``tag`` is that of an all-clear of which the opposite is true now."""
+        return any(
+            tag == _over_tag(kind) and fault.lost_s is not None and fault.well_s is None
+            for kind, fault in self._faults.items()
+        )
 
     def told(self) -> dict[str, ToldFault]:
         return {
@@ -102,13 +121,22 @@ class FaultWatch:
     def _note(self, kind: str, now: Now, reason: str, *, ok: bool) -> None:
         fault = self._faults[kind]
         if ok:
-            fault.is_over = fault.lost_s is not None or bool(fault.chain.told)
+            self._recover(fault, now)
             return
         fault.is_over = False
         fault.reason = reason
         if fault.lost_s is None:
             fault.lost_s = now.monotonic_s
             fault.since = fault.since or now.local
+        elif fault.well_s is not None:
+            # A loose plug: what counts is for how long it was lost in all.
+            fault.lost_s += now.monotonic_s - fault.well_s
+        fault.well_s = None
+
+    def _recover(self, fault: _Fault, now: Now) -> None:
+        fault.is_over = bool(fault.chain.told)  # to be told at once
+        if fault.lost_s is not None and fault.well_s is None:
+            fault.well_s = now.monotonic_s
 
     def _alert(self, kind: str, fault: _Fault, names: tuple[str, ...], now: Now) -> Notification:
         assert fault.since is not None, "it is lost"
@@ -122,6 +150,7 @@ class FaultWatch:
             lasts_s=LASTS_S,
             step=fault.chain.step,
             repeats_s=REPEAT_S,
+            outdates=_over_tag(kind),
         )
 
     def _all_clear(self, kind: str, fault: _Fault, since: datetime, now: Now) -> Notification:
@@ -130,4 +159,8 @@ class FaultWatch:
         body = text.back_text(kind, since, now.local, now.local.tzinfo)
         names = tuple(fault.chain.told)
         # A parent who sits up because of it may go back to sleep: it is no quiet note.
-        return Notification(key, key, title, body, Urgency.NORMAL, names, LASTS_S)
+        return Notification(key, _over_tag(kind), title, body, Urgency.NORMAL, names, LASTS_S)
+
+
+def _over_tag(kind: str) -> str:
+    return f"fault-{kind}.over"

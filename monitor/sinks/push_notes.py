@@ -45,8 +45,8 @@ class Notification:
     """One message to some channels.
 
     ``key`` is unique. ``tag`` is what it is about: a newer one of a tag replaces an older one that still
-    waits. ``lasts_s``: how long it is news. ``repeats_s``: when the next one of its tag comes, 0 for never.
-    ``episode_id``: what can be acknowledged with it.
+    waits, and those of the tag ``outdates`` as well. ``lasts_s``: how long it is news. ``repeats_s``: when
+    the next one of its tag comes, 0 for never. ``episode_id``: what can be acknowledged with it.
     """
 
     key: str
@@ -59,6 +59,7 @@ class Notification:
     step: int = 1
     repeats_s: float = 0.0
     episode_id: str | None = None
+    outdates: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -28,6 +28,9 @@ from monitor.sinks.push_state import HeldNote, OpenCry, PolicyState
 
 CRY_LASTS_S: Final = 300.0
 NOTE_LASTS_S: Final = 900.0
+OUTCOME: Final = "outcome"
+"""Tag of what became of a cry: "calm again" must not stand above the next alarm on a phone."""
+LONGEST_MUTE_S: Final = 24 * 3600.0
 TEST_LASTS_S: Final = 600.0
 RESTART_NOTICE_WITHIN_S: Final = 7200.0
 SETTLED_AFTER_S: Final = 10.0
@@ -72,6 +75,7 @@ class PushPolicy:
     unreachable: frozenset[str] = frozenset()
     _recipients: tuple[Recipient, ...] = ()
     _controls: ControlsMessage | None = None
+    _muted_until_s: float | None = None
     _cry: _Cry | None = None
     _faults: FaultWatch = field(init=False)
     _held: list[tuple[HeldNote, float]] = field(default_factory=list)
@@ -99,7 +103,7 @@ class PushPolicy:
             case HealthMessage():
                 self._faults.on_health(message, now)
             case ControlsMessage():
-                self._controls = message
+                self._set(message, now)
             case TestMessage():
                 # Asked for by a person who looks at the phone now: quiet hours are not meant.
                 return Orders((self._test(message.event_id, message.source),))
@@ -136,9 +140,10 @@ class PushPolicy:
         self._cry = _Cry(message, chain)
 
     def _end(self, message: EpisodeMessage, now: Now) -> list[str]:
-        cry, self._cry = self._cry, None
+        cry = self._cry
         if cry is None or cry.latest.episode_id != message.episode_id:
             return []
+        self._cry = None
         zone, name = now.local.tzinfo, self.settings.device_name
         told = tuple(cry.chain.told)
         if told and message.truncated:
@@ -146,7 +151,8 @@ class PushPolicy:
             title, body = text.interrupted_title(name), text.interrupted_text(message, zone)
             self._note(f"{cry.tag}.cut", title, body, told, now, cry.urgency)
         elif told:
-            self._note(f"{cry.tag}.calm", text.calm_title(name), text.calm_text(message, zone), told, now)
+            title, body = text.calm_title(name), text.calm_text(message, zone)
+            self._note(f"{cry.tag}.calm", title, body, told, now, tag=OUTCOME)
         return [cry.tag]
 
     def _on_alert(self, message: AlertMessage, now: Now) -> list[str]:
@@ -164,7 +170,8 @@ class PushPolicy:
             channel = self._acknowledged_by.get(cry.latest.episode_id)
         others = tuple(name for name in cry.chain.told if name != channel)
         body = text.acknowledged_text(channel, message.acknowledged_by)
-        self._note(f"{cry.tag}.heard", text.acknowledged_title(self.settings.device_name), body, others, now)
+        title = text.acknowledged_title(self.settings.device_name)
+        self._note(f"{cry.tag}.heard", title, body, others, now, tag=OUTCOME)
         return [cry.tag]
 
     def _cry_due(self, now: Now) -> Iterator[Notification]:
@@ -183,10 +190,12 @@ class PushPolicy:
                 text=text.cry_text(cry.latest, now.local.tzinfo),
                 urgency=cry.urgency,
                 recipients=names,
-                lasts_s=CRY_LASTS_S,
+                # Who cannot be reached until then still has to be told before the next one.
+                lasts_s=max(CRY_LASTS_S, self.settings.repeat_every_s),
                 step=cry.chain.step,
                 repeats_s=self.settings.repeat_every_s,
                 episode_id=cry.latest.episode_id,
+                outdates=OUTCOME,
             )
 
     def _restart_due(self, now: Now) -> Iterator[Notification]:
@@ -195,7 +204,8 @@ class PushPolicy:
             return
         urgency = Urgency.URGENT if was.urgent else Urgency.HIGH
         age_s = (now.local - was.since).total_seconds()
-        if not 0 <= age_s <= RESTART_NOTICE_WITHIN_S:
+        # Before "since" is a clock that a power cut set back: it must not keep this from being told.
+        if age_s > RESTART_NOTICE_WITHIN_S:
             self._restarted_from = None
         elif self._may_alarm(urgency, now):
             self._restarted_from = None
@@ -245,8 +255,9 @@ class PushPolicy:
         names: tuple[str, ...],
         now: Now,
         urgency: Urgency = Urgency.QUIET,
+        tag: str = "",
     ) -> None:
-        self._hold(Notification(key, key, title, body, urgency, names, NOTE_LASTS_S), now)
+        self._hold(Notification(key, tag or key, title, body, urgency, names, NOTE_LASTS_S), now)
 
     def _hold(self, note: Notification, now: Now) -> None:
         until = now.local.astimezone(dt.UTC) + dt.timedelta(seconds=note.lasts_s)
@@ -268,8 +279,14 @@ class PushPolicy:
         if self._held_before and self._is_settled(now):
             self._hold_again(now)
         news = [(held, until_s) for held, until_s in self._held if until_s > now.monotonic_s]
-        self._held = [one for one in news if not self._may_send(one[0].note.urgency, now)]
-        return [held.note for held, _ in news if self._may_send(held.note.urgency, now)]
+        self._held = [one for one in news if not self._may_tell(one[0].note, now)]
+        return [held.note for held, _ in news if self._may_tell(held.note, now)]
+
+    def _may_tell(self, note: Notification, now: Now) -> bool:
+        """Whether a note may go out: no peace of an earlier time is told while there is none."""
+        cry = self._cry
+        is_outdated = note.tag == OUTCOME and cry is not None and not note.key.startswith(f"{cry.tag}.")
+        return self._may_send(note.urgency, now) and not is_outdated and not self._faults.outdates(note.tag)
 
     def _may_send(self, urgency: Urgency, now: Now) -> bool:
         quiet = self._controls is not None and is_within(now.local.time(), self._controls.quiet_hours)
@@ -277,8 +294,23 @@ class PushPolicy:
 
     def _may_alarm(self, urgency: Urgency, now: Now) -> bool:
         """Of crying, which can be muted as well."""
+        return self._may_send(urgency, now) and not self._is_muted(now)
+
+    def _is_muted(self, now: Now) -> bool:
         until = None if self._controls is None else self._controls.muted_until
-        return self._may_send(urgency, now) and (until is None or now.local >= until)
+        if until is None or self._muted_until_s is None:
+            return False
+        # On both clocks: one that is set back must not make it longer than was asked for.
+        return now.local < until and now.monotonic_s < self._muted_until_s
+
+    def _set(self, controls: ControlsMessage, now: Now) -> None:
+        before, self._controls = self._controls, controls
+        until = controls.muted_until
+        if until is None:
+            self._muted_until_s = None
+        elif before is None or before.muted_until != until:
+            left_s = (until - now.local).total_seconds()
+            self._muted_until_s = now.monotonic_s + min(left_s, LONGEST_MUTE_S)
 
     def _is_settled(self, now: Now) -> bool:
         first_s = now.monotonic_s if self._first_s is None else self._first_s

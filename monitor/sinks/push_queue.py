@@ -94,7 +94,8 @@ class PushQueue:
             for notification in notifications:
                 for name in notification.recipients:
                     keys = self._by_tag.setdefault((name, notification.tag), set())
-                    older.append((name, sorted(keys - {notification.key})))
+                    outdated = self._by_tag.pop((name, notification.outdates), set())
+                    older.append((name, sorted((keys | outdated) - {notification.key})))
                     keys.clear()
                     keys.add(notification.key)
                     items.append(_item(notification, name))

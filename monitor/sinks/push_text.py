@@ -17,12 +17,14 @@ _CAUSES: Final = {
 
 _LOST: Final = {
     "microphone": ("Monitor hears nothing", "The microphone is lost"),
-    "signal": ("Monitor hears nothing", "The microphone delivers no sound"),
+    "signal": ("Monitor may hear nothing", "The microphone's sound is not in order"),
+    "detector": ("Monitor hears nothing", "Nothing listens to what the microphone hears"),
     "hub": ("Home hub is out of reach", "The link to the home hub is lost"),
 }
 _BACK: Final = {
     "microphone": "The microphone works again",
-    "signal": "The microphone delivers sound again",
+    "signal": "The microphone's sound is in order again",
+    "detector": "The monitor listens again",
     "hub": "The home hub is reached again",
 }
 _ORIGINS: Final = {"hub": "in the home hub", "phone": "on a phone", "command": "at the monitor"}
@@ -92,7 +94,7 @@ def back_title(name: str, kind: str) -> str:
 
 
 def back_text(kind: str, since: datetime, until: datetime, zone: tzinfo | None) -> str:
-    return f"{_BACK[kind]}. It was lost from {_clock(since, zone)} to {_clock(until, zone)}."
+    return f"{_BACK[kind]}. The fault lasted from {_clock(since, zone)} to {_clock(until, zone)}."
 
 
 def test_title(name: str) -> str:

@@ -73,9 +73,13 @@ class ChannelWorker:
         """Try once whatever may be tried now."""
         if not self._queue.waiting(self.name):
             self._tries.clear()  # what was withdrawn in between as well
-        for one in self._queue.pending(self.name):
-            if self._stopping.is_set():
+        tried: set[str] = set()
+        while not self._stopping.is_set():
+            # Asked anew each time: an attempt takes seconds, in which alarms come and are acknowledged.
+            one = next((one for one in self._queue.pending(self.name) if one.key not in tried), None)
+            if one is None:
                 return
+            tried.add(one.key)
             self._try(one)
 
     def raise_error(self) -> None:

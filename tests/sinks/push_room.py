@@ -105,12 +105,12 @@ class Night:
             )
         )
 
-    def health(self, *, microphone_ok=True, signal_ok=True, reasons=()):
+    def health(self, *, microphone_ok=True, signal_ok=True, state="ok", reasons=()):
         return self.say(
             HealthMessage(
                 **HEAD,
                 time=self.clock.local,
-                state="ok",
+                state=state,
                 reasons=list(reasons),
                 microphone_ok=microphone_ok,
                 signal_ok=signal_ok,

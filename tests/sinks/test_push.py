@@ -95,8 +95,8 @@ class Line:
     def moment(self):
         return Moment(1e9 + self.now_s, "boot", self.now_s)
 
-    def put(self, key="cry-e1.1", tag="cry-e1", urgency=Urgency.HIGH, lasts_s=300.0):
-        self.queue.put([Notification(key, tag, key, "text", urgency, ("Mum",), lasts_s)])
+    def put(self, key="cry-e1.1", tag="cry-e1", urgency=Urgency.HIGH, lasts_s=300.0, outdates=""):
+        self.queue.put([Notification(key, tag, key, "text", urgency, ("Mum",), lasts_s, outdates=outdates)])
 
     def live(self, for_s):
         """The times at which there was an attempt."""
@@ -178,6 +178,29 @@ def test_what_was_withdrawn_is_not_sent(mum):
     line.live(60)
     assert len(mum.received) == 1
     assert line.queue.waiting() == 0
+
+
+def test_what_is_withdrawn_while_another_one_is_tried_is_not_sent(mum):
+    line = Line(mum.port)
+    line.put("fault", "fault", Urgency.URGENT)
+    line.put()
+    mum.hold.clear()
+    trying = threading.Thread(target=line.worker.step)
+    trying.start()
+    mum.wait_for(1)
+    line.queue.withdraw("cry-e1")
+    line.put("cry-e2.1", "cry-e2")
+    mum.hold.set()
+    trying.join(DEADLINE_S)
+    assert [r.json["title"] for r in mum.received] == ["fault", "cry-e2.1"]
+
+
+def test_the_next_alarm_takes_back_what_became_of_the_one_before(mum):
+    line = Line(mum.port)
+    line.put("cry-e1.calm", "outcome", Urgency.QUIET)
+    line.put("cry-e2.1", "cry-e2", outdates="outcome")
+    line.live(5)
+    assert [r.json["title"] for r in mum.received] == ["cry-e2.1"]
 
 
 def test_what_is_withdrawn_while_it_fails_is_not_said_to_be_retried(mum):

@@ -153,6 +153,17 @@ def test_an_episode_whose_start_was_missed_is_told_all_the_same():
     assert who(Night().cry("updated", crying_s=12)) == [("Mum",)]
 
 
+def test_the_end_of_another_episode_ends_nothing():
+    night = Night(repeat_every_s=60)
+    night.cry()
+    assert night.cry("ended", episode_id="e0") == []
+    assert who(night.live(60)) == [("Mum",)]
+
+
+def test_an_alert_stays_news_until_the_next_one():
+    assert Night(repeat_every_s=3600).cry()[0].lasts_s >= 3600
+
+
 # --- quiet hours and mute -----------------------------------------------------------------------------
 
 
@@ -238,6 +249,42 @@ def test_mute_holds_back_cries_even_urgent_ones_and_never_faults():
     assert [n.tag for n in night.live(31)] == ["fault-microphone"]
     sent = night.live(15 * 60)
     assert next(n.tag for n in sent if n.urgency is Urgency.URGENT) == "cry-e1", "the mute has ended"
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_what_became_of_a_cry_is_not_told_while_the_next_one_goes_on(acknowledged):
+    """Else "calm again", or "somebody is on the way", would be the last word on the phone."""
+    night = Night()
+    night.cry()
+    night.controls(quiet_hours="19:00-20:10")
+    night.acknowledge() if acknowledged else None
+    night.cry("ended")
+    night.live(540, every_s=60)
+    night.cry(episode_id="e2")
+    (alert,) = night.live(60)
+    assert alert.key == "cry-e2.1"
+    assert alert.outdates == "outcome", "what waits for a phone that cannot be reached is taken back"
+    assert [n.key for n in night.cry("ended", episode_id="e2")][-1] == "cry-e2.calm"
+    assert {n.tag for n in night.sent[2:]} == {"outcome"}
+
+
+@pytest.mark.parametrize("by_h", [-1, -24 * 365])
+def test_a_clock_that_is_set_back_makes_no_mute_longer(by_h):
+    night = Night()
+    night.controls(muted_until=EVENING + dt.timedelta(minutes=15))
+    assert night.cry() == []
+    night.clock.local += dt.timedelta(hours=by_h)
+    night.controls(muted_until=EVENING + dt.timedelta(minutes=15))
+    assert night.live(14 * 60) == []
+    assert len(night.live(60)) == 1
+
+
+def test_no_mute_of_an_earlier_start_lasts_for_more_than_a_day():
+    night = Night()
+    night.controls(muted_until=EVENING + dt.timedelta(days=4000))
+    night.cry()
+    assert night.live(23 * 3600, every_s=600) == []
+    assert night.live(3600, every_s=600) != []
 
 
 @pytest.mark.parametrize(
@@ -333,6 +380,59 @@ def test_a_microphone_that_is_back_in_time_is_not_worth_a_word():
     assert night.live(100) == []
 
 
+def test_a_microphone_that_comes_and_goes_is_lost_when_it_was_for_long_enough_in_all():
+    """A loose plug: deaf for most of the time, and never for 30 s on end."""
+    night = Night(fault_after_s=30)
+    night.health(microphone_ok=False)
+    night.live(20)
+    night.health()
+    assert night.live(5) == []
+    night.health(microphone_ok=False)
+    assert night.live(9) == []
+    (alert,) = night.live(1)
+    assert alert.tag == "fault-microphone"
+    assert "since 20:00" in alert.text
+
+
+def test_short_losses_that_lie_far_apart_do_not_add_up():
+    night = Night(fault_after_s=30)
+    for _ in range(5):
+        night.health(microphone_ok=False)
+        night.live(20)
+        night.health()
+        night.live(30)
+    assert night.sent == []
+
+
+def test_an_all_clear_that_was_held_back_is_not_told_when_it_is_lost_again():
+    night = Night(fault_after_s=30)
+    night.controls(quiet_hours="19:00-20:10")
+    night.health(microphone_ok=False)
+    (first,) = night.live(30)
+    assert night.health() == []
+    night.clock.advance(480)
+    night.health(microphone_ok=False)
+    (second,) = night.live(120)
+    assert second.outdates == "fault-microphone.over"
+    assert "again" not in second.title
+    assert second.key != first.key
+    assert "works again" in night.health()[-1].title
+
+
+def test_a_detector_that_does_not_advance_is_told():
+    night = Night(fault_after_s=30)
+    night.controls(quiet_hours="19:00-06:30")
+    night.health(state="fault", reasons=["The detector does not advance."])
+    (alert,) = night.live(30)
+    assert alert.urgency is Urgency.URGENT
+    assert alert.title == "Nursery: Monitor hears nothing"
+    assert "The detector does not advance." in alert.text
+    night.controls()
+    assert night.health(state="fault", microphone_ok=False) == [], "it cannot be told what the detector does"
+    (clear,) = night.health(state="degraded")
+    assert "listens again" in clear.title
+
+
 def test_a_fault_is_told_again_while_it_lasts_and_to_the_next_step():
     night = Night(MUM, DAD, fault_after_s=30, next_step_after_s=120)
     night.health(signal_ok=False)
@@ -382,6 +482,14 @@ def test_a_restart_after_the_cry_was_closed_is_not_told(closed):
     assert night.policy.state.cry is None
 
 
+def test_a_clock_that_a_power_cut_set_back_keeps_no_restart_from_being_told():
+    """A Raspberry Pi starts with the time at which it last wrote it down."""
+    night = Night()
+    night.cry()
+    night.clock.local -= dt.timedelta(minutes=40)
+    assert "started anew" in restarted(night).controls()[0].text
+
+
 def test_a_restart_long_after_a_cry_is_not_told():
     open_cry = OpenCry("e1", EVENING - dt.timedelta(hours=3), urgent=True, told=("Mum",))
     night = Night(state=PolicyState(cry=open_cry))
@@ -415,7 +523,7 @@ def test_the_end_of_a_fault_is_told_across_a_restart():
     night.live(30)
     again = Night(clock=night.clock, state=PolicyState.from_json(night.policy.state.to_json()))
     (clear,) = again.health()
-    assert clear.text.startswith("The microphone works again. It was lost from 20:00")
+    assert clear.text.startswith("The microphone works again. The fault lasted from 20:00")
     assert again.policy.state.faults == {}
 
 

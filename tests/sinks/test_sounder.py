@@ -1,5 +1,6 @@
 """The sounder: its tone, its process, and when it sounds."""
 
+import datetime as dt
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import soundfile
 
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
+from monitor.messages import ControlsMessage
 from monitor.sinks.push import PushSink
 from monitor.sinks.push_settings import ChannelSettings, PushSettings, SounderSettings
 from monitor.sinks.sounder import EVERY_S, Sounder, played
@@ -20,7 +22,7 @@ from monitor.sinks.sounder_child import RefusedError, choose
 from monitor.sinks.sounder_tone import ALARM_S, BEEP_S, BEEPS, GAP_S, alarm
 from monitor.types import Block, EpisodeStarted, SampleIndex
 from tests.sinks.messages import episode, health
-from tests.sinks.push_room import Clock
+from tests.sinks.push_room import HEAD, Clock
 from tests.sinks.receivers import HttpReceiver, free_port
 from tests.sinks.test_push import ListInbox, alert, controls
 from tests.virtual_microphone import plugged_in
@@ -248,7 +250,26 @@ def test_a_phone_that_got_it_is_enough():
         assert not room.sounds_after(60)
 
 
-def test_an_acknowledged_or_a_muted_cry_does_not_sound():
+def test_what_arrived_about_an_earlier_fault_is_not_enough():
+    with Room(hub=False) as room:
+        room.sink._ledger.delivered("Mum", "fault-microphone")  # an attempt that outlived its fault
+        room.clock.advance(3600)
+        room.sink.handle(health(microphone_ok=False))
+        assert not room.sounds_after(31)
+        assert room.sounds_after(30)
+
+
+def test_a_muted_cry_does_not_sound_until_the_mute_ends():
+    with Room(hub=False) as room:
+        until = room.clock.local + dt.timedelta(minutes=15)
+        room.sink.handle(ControlsMessage(**HEAD, time=room.clock.local, hold_s=8.0, muted_until=until))
+        room.sink.handle(episode())
+        assert not room.sounds_after(899)
+        assert not room.sounds_after(1), "it was not yet due for long enough"
+        assert room.sounds_after(30)
+
+
+def test_an_acknowledged_cry_does_not_sound():
     with Room(hub=False) as room:
         room.sink.handle(episode())
         assert room.sounds_after(30)
