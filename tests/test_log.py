@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import re
+import select
+import time
 
 import pytest
 import structlog
@@ -92,3 +94,32 @@ def test_a_log_reader_that_went_away_does_not_stop_the_monitor():
         logging.getLogger("library").warning("c")
         with contextlib.suppress(BrokenPipeError):
             stream.close()
+
+
+def test_a_reader_that_hangs_costs_lines_and_neither_time_nor_the_later_ones():
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb", buffering=0) as reader:
+        lasting = configure_logging("info", "logfmt", stream=stream, environ={})
+        log = structlog.get_logger()
+        began_s = time.monotonic()
+        for number in range(1500):
+            log.info("a.line", number=number, filler="x" * 100)
+        assert time.monotonic() - began_s < 10
+        assert "Nobody takes the log lines" in lasting.fault()
+        assert lasting.lost_lines > 500
+        while select.select([reader], [], [], 0)[0]:
+            assert b"a.line" in reader.read(65_536)
+        assert lasting.fault() == ""
+        log.info("a.later_line", text="y" * 6000)
+        heard = reader.read(65_536)
+        assert b"log.lines_lost" in heard
+        assert b"a.later_line" in heard
+
+
+def test_a_reader_that_left_is_told():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        lasting = configure_logging("info", "logfmt", stream=stream, environ={})
+        structlog.get_logger().info("a.line")
+        assert "Nobody takes the log lines" in lasting.fault()

@@ -47,6 +47,18 @@ def test_an_unknown_device_is_refused_with_the_list(wanted: str | int) -> None:
     assert refused.value.code == "not_found"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [("USB PnP Sound Device: Audio (hw:3,0)", 0), ("USB Camera: Audio (hw:1,0)", 5), ("plughw:9,0", None)],
+)
+def test_a_card_that_was_plugged_in_anew_is_known_by_its_name(wanted: str, index: int | None) -> None:
+    if index is None:
+        with pytest.raises(RefusedError):
+            choose(DEVICES, wanted)
+    else:
+        assert choose(DEVICES, wanted)["index"] == index
+
+
 def test_a_name_that_fits_two_devices_is_refused() -> None:
     with pytest.raises(RefusedError, match=r"USB PnP.*USB Camera") as refused:
         choose(DEVICES, "usb")

@@ -222,3 +222,14 @@ def test_single_sample_is_a_stream():
 
 def test_empty_stream_says_nothing():
     assert load_pipeline(DetectorSettings()).flush() == []
+
+
+def test_what_is_spared_is_not_asked_and_crying_is_found_all_the_same(nursery, bouts):
+    pipeline = load_pipeline(DetectorSettings())
+    pipeline.spare(cause=True, verifier=True)
+    found = episodes(play(pipeline, nursery))
+    ended = [event for event in found if isinstance(event, EpisodeEnded)]
+    assert pipeline.stats().verified_hops == 0
+    assert all(event.cause is None for event in ended)
+    for onset_s, offset_s in bouts:
+        assert any(e.onset < offset_s * 16_000 and e.offset > onset_s * 16_000 for e in ended)

@@ -10,7 +10,8 @@ from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
 from monitor.messages import EpisodeMessage
 from monitor.service.detector import DetectorThread, Orders
-from monitor.types import Block, EndOfStream, Gap, GapReason, SampleIndex
+from monitor.service.shedding import Shed
+from monitor.types import Block, Dbfs, EndOfStream, Gap, GapReason, HopReport, Probability, SampleIndex
 from tests.service.scripted import CryOnFirstBlock, ScriptedSource, SilentDetector, noise
 
 
@@ -95,3 +96,44 @@ def test_tuning_reaches_the_pipeline():
     ear = Ear()
     hear(ear, 3, {1: Orders(tuning=Tuning(70, 8.0))})
     assert ear.tuned == Tuning(70, 8.0)
+
+
+class Reporting(SilentDetector):
+    def process(self, item):
+        return [
+            HopReport(
+                item.start, item.stop, Dbfs(-50.0), Dbfs(-40.0), Dbfs(-60.0), True, Probability(0.1), False
+            )
+        ]
+
+
+def test_level_reports_are_spared_in_the_second_step_and_the_models_are_told():
+    for shed, told, spared in (
+        (Shed.NOTHING, True, None),
+        (Shed.CAUSE, True, (True, False)),
+        (Shed.LEVELS, False, (True, False)),
+        (Shed.VERIFIER, False, (True, True)),
+    ):
+        detector, bus, clock = Reporting(), MessageBus(), StreamClock()
+        queue = bus.subscribe("test")
+        source = ScriptedSource([noise(0), EndOfStream.END])
+        thread = DetectorThread(
+            source, detector, MessageAssembler("test", clock), clock, bus, on_end=lambda: None
+        )
+        thread.shed(shed)
+        thread.run()
+        assert (queue.get(0.0) is not None) is told
+        assert getattr(detector, "spared", None) == spared
+        assert thread.stats().shed is shed
+
+
+def test_a_gap_is_told_at_once():
+    told = []
+    source = ScriptedSource([Gap(SampleIndex(0), 1600, GapReason.DEVICE_LOST), EndOfStream.END])
+    clock, bus = StreamClock(), MessageBus()
+    thread = DetectorThread(
+        source, SilentDetector(), MessageAssembler("test", clock), clock, bus, on_end=lambda: None
+    )
+    thread.tell_gaps(lambda: told.append(1))
+    thread.run()
+    assert told == [1]

@@ -1,4 +1,8 @@
-from monitor.service.machine import MACHINE_ID, MODEL, SERIAL, THERMAL_ZONE, Machine
+from pathlib import Path
+
+import pytest
+
+from monitor.service.machine import MACHINE_ID, MODEL, SERIAL, THERMAL_ZONE, Machine, Power
 
 
 def lay(root, path, content):
@@ -30,3 +34,30 @@ def test_another_machine_is_told_apart_without_showing_its_machine_id(tmp_path):
 def test_a_machine_that_says_nothing_is_no_error(tmp_path):
     machine = Machine(tmp_path)
     assert (machine.model, machine.serial, machine.cpu_temperature_c()) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "power"),
+    [
+        ("0", Power()),
+        ("50000", Power()),  # it has been so, and is over
+        ("1", Power(under_voltage=True)),
+        ("50005", Power(under_voltage=True, throttled=True)),
+        ("80008", Power(throttled=True)),
+        ("nonsense", Power()),
+    ],
+)
+@pytest.mark.parametrize("place", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
+def test_the_firmware_s_flags_tell_of_weak_power(tmp_path, flags, power, place):
+    lay(tmp_path, Path("sys/devices/platform") / place / "get_throttled", f"{flags}\n")
+    assert Machine(tmp_path).power() == power
+
+
+def test_the_kernel_s_alarm_tells_of_weak_power_and_another_sensor_s_does_not(tmp_path):
+    lay(tmp_path, Path("sys/class/hwmon/hwmon0/name"), "rpi_volt\n")
+    lay(tmp_path, Path("sys/class/hwmon/hwmon0/in0_lcrit_alarm"), "0\n")
+    lay(tmp_path, Path("sys/class/hwmon/hwmon1/name"), "other\n")
+    lay(tmp_path, Path("sys/class/hwmon/hwmon1/in0_lcrit_alarm"), "1\n")
+    assert Machine(tmp_path).power() == Power()
+    lay(tmp_path, Path("sys/class/hwmon/hwmon0/in0_lcrit_alarm"), "1\n")
+    assert Machine(tmp_path).power() == Power(under_voltage=True)

@@ -2,6 +2,8 @@ import contextlib
 import json
 import socket
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -69,3 +71,41 @@ def test_what_no_service_of_ours_says_is_one_sentence(tmp_path, answer):
         with pytest.raises(MonitorError, match="Restart"):
             ask(tmp_path / "s")
         speaker.join()
+
+
+def test_a_deleted_socket_is_made_anew(tmp_path):
+    path = tmp_path / "status.sock"
+    server = StatusServer(path, lambda: {"ok": True})
+    assert server.start() == ""
+    path.unlink()
+    server.mend()
+    assert ask(path) == {"ok": True}
+    assert path.stat().st_mode & 0o777 == 0o600
+    server.mend()
+    server.stop()
+    server.mend()
+    assert not path.exists()
+
+
+def test_it_answers_when_no_file_can_be_opened_any_more(tmp_path):
+    path = tmp_path / "status.sock"
+    program = (
+        "import os, resource, sys\n"
+        "from pathlib import Path\n"
+        "from monitor.service.status_socket import StatusServer\n"
+        "server = StatusServer(Path(sys.argv[1]), lambda: {'ok': True})\n"
+        "assert server.start() == ''\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "held = []\n"
+        "try:\n"
+        "    while True: held.append(os.open('/dev/null', os.O_RDONLY))\n"
+        "except OSError: print('short', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "short\n"
+        for _ in range(3):
+            assert ask(path) == {"ok": True}
+        process.stdin.close()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -344,3 +345,28 @@ def test_a_file_of_another_form_is_kept_aside_and_not_tried_for_ever(path, spoil
         assert "damaged" in outbox.fault()
     with opened(path) as outbox:
         assert "b" in keys(outbox)
+
+
+def test_a_file_that_was_deleted_is_noticed_and_made_anew_with_what_waits(tmp_path):
+    path = tmp_path / "state" / "outbox.sqlite"
+    path.parent.mkdir()
+    seconds = [0.0]
+    with opened(path, monotonic_s=lambda: seconds[0]) as outbox:
+        outbox.put(item("a"))
+        shutil.rmtree(path.parent)
+        outbox.tick()
+        assert "Events cannot be kept on disk" in outbox.fault()
+        path.parent.mkdir()
+        seconds[0] += RETRY_DISK_S
+        outbox.tick()
+        assert outbox.fault() == ""
+    with opened(path) as again:
+        assert keys(again) == ["a"]
+
+
+def test_nobody_waits_to_hear_how_it_is_while_the_disk_hangs(path):
+    with opened(path) as outbox, outbox._lock:  # as the thread that writes to the dead disk holds it
+        asked = threading.Thread(target=lambda: (outbox.fault(), outbox.stats(), outbox.waiting()))
+        asked.start()
+        asked.join(10)
+        assert not asked.is_alive()
