@@ -7,10 +7,12 @@ go through an outbox on disk and leave it when the broker has them. Commands are
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from typing_extensions import override
@@ -31,6 +33,9 @@ from monitor.sinks.mqtt_settings import MqttSettings, Publication
 from monitor.sinks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
+
+IGNORED_TOLD_EVERY_S: Final = 10.0
+"""Whoever floods us with commands that are none must not flood the journal."""
 
 
 def _up_to_two_seconds() -> float:
@@ -100,6 +105,7 @@ class MqttSink(Sink):
         self._announce_at_s: float | None = None
         self._told: Fault | None = None
         self._connections = self._refused = self._ignored_commands = 0
+        self._ignored_told_at_s = -math.inf
 
     @property
     @override
@@ -300,8 +306,10 @@ class MqttSink(Sink):
         too_long = len(report.payload) > MAX_PAYLOAD or len(control) > MAX_PAYLOAD
         if report.retain or too_long:
             self._ignored_commands += 1
-            why = "too long" if too_long else "retained: it may be years old"
-            log.warning("mqtt.command_ignored", control=control[:MAX_PAYLOAD], why=why)
+            if self._monotonic_s() - self._ignored_told_at_s >= IGNORED_TOLD_EVERY_S:
+                self._ignored_told_at_s = self._monotonic_s()
+                why = "too long" if too_long else "retained: it may be years old"
+                log.warning("mqtt.command_ignored", control=control[:MAX_PAYLOAD], why=why)
             return
         self._inbox.put(Request(control, report.payload, "hub"))
 

@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from structlog.testing import capture_logs
 
 from monitor.commands import MAX_PAYLOAD, Request
 from tests.broker import Mosquitto, Subscriber, wait_until
@@ -69,6 +70,14 @@ def test_a_command_that_is_too_long_is_dropped(mosquitto):
         work(sink, lambda: requests, "the third is in")
         assert [len(request.payload) for request in requests] == [MAX_PAYLOAD]
         assert sink.stats().ignored_commands == 2
+
+
+def test_a_flood_of_commands_that_are_too_long_is_one_line_in_the_log(mosquitto):
+    with Subscriber(mosquitto.port) as hub, listening(mosquitto) as (sink, _), capture_logs() as lines:
+        for _ in range(20):
+            hub.publish(MUTE, "x" * (MAX_PAYLOAD + 1))
+        work(sink, lambda: sink.stats().ignored_commands == 20, "all are counted")
+        assert [line["event"] for line in lines].count("mqtt.command_ignored") == 1
 
 
 def test_what_was_asked_while_we_were_away_is_not_done_when_we_are_back(tmp_path):
