@@ -111,7 +111,8 @@ class PushSink(Sink):
             worker.raise_error()
         now = self._now()
         reached = None if self._hub_reached is None else self._hub_reached()
-        self._policy.unreachable = self._ledger.unreachable(UNREACHABLE_AFTER_S)
+        stuck = {worker.name for worker in self._workers if worker.fault()}
+        self._policy.unreachable = self._ledger.unreachable(UNREACHABLE_AFTER_S) | stuck
         self._carry_out(self._policy.tick(now, hub_reached=reached))
         self._queue.tick()
         closed = self._listener is not None and not self._listener.is_open

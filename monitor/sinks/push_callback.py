@@ -150,8 +150,8 @@ class _Server(ThreadingHTTPServer):
         # A timeout of the socket begins anew with each byte; this one does not.
         cut = threading.Timer(REQUEST_WITHIN_S, _cut, (request,))
         cut.daemon = True
-        cut.start()
         try:
+            cut.start()
             super().process_request_thread(request, client_address)
         finally:
             cut.cancel()

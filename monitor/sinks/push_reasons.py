@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 HIDDEN: Final = "…"
 
@@ -86,6 +87,7 @@ def secrets(url: str, parts: Mapping[str, Any]) -> tuple[str, ...]:
             found |= {piece for text in _texts(value) for piece in (text, *re.split(r"[/@:,?&=]", text))}
     if _is_public(parts.get("host")):
         found.discard(str(parts["host"]))
+    found |= {quote(text, safe="") for text in found}  # as it stands in the address that is asked
     return tuple(sorted((text for text in found if len(text) >= _SHORTEST), key=len, reverse=True))
 
 

@@ -98,6 +98,9 @@ def read_channels(file: Path) -> tuple[ChannelSettings, ...]:
     channels = tuple(_channels(table, file, problems))
     if problems:
         raise ConfigError("\n".join(problems))
+    if all(channel.urgent_only for channel in channels):
+        remedy = "leave urgent_only out where a cry shall be told at once"
+        log.warning("push.cries_told_late", file=str(file), remedy=remedy)
     return channels
 
 

@@ -40,6 +40,8 @@ class Sounder:
     def __init__(self, settings: SounderSettings) -> None:
         self._settings = settings
         self._child: subprocess.Popen[bytes] | None = None
+        self._undead: subprocess.Popen[bytes] | None = None
+        """One that was killed and is still there: as long as it is, another would hang beside it."""
         self._started_s: float | None = None
         self._last = Played()
         self.alarms = 0
@@ -51,7 +53,9 @@ class Sounder:
         if not wanted:
             self._kill()
             self._started_s = None
-        elif self._child is None and (self._started_s is None or now_s - self._started_s >= EVERY_S):
+        elif self._child is not None or self._is_blocked():
+            return
+        elif self._started_s is None or now_s - self._started_s >= EVERY_S:
             if self._started_s is None:
                 log.warning("sounder.sounding")
             self._started_s = now_s
@@ -131,6 +135,12 @@ class Sounder:
                 child.wait(0.2)
             except subprocess.TimeoutExpired:
                 log.warning("sounder.cannot_be_killed", pid=child.pid)
+                self._undead = child
+
+    def _is_blocked(self) -> bool:
+        if self._undead is not None and self._undead.poll() is not None:
+            self._undead = None
+        return self._undead is not None
 
 
 _HUNG: Final = Played(

@@ -449,12 +449,14 @@ def test_a_channel_whose_thread_failed_is_told_to_the_service(mum, monkeypatch):
             sink.tick()
 
 
-def test_a_service_that_answers_without_end_is_a_fault(mum, monkeypatch):
+def test_a_service_that_answers_without_end_is_a_fault_and_the_next_are_asked(mum, dad, monkeypatch):
     monkeypatch.setattr("monitor.sinks.push_worker.STUCK_AFTER_S", 0.0)
     mum.hold.clear()
-    with running(on(mum)) as sink:
+    with running(on(mum), on(dad, "Dad", step=2)) as sink:
         assert sink.fault() == ""
         sink.handle(episode())
         mum.wait_for(1)
         assert sink.fault() == "Mum has not answered for more than 0 s"
+        sink.tick()
+        dad.wait_for(1)
         mum.hold.set()

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from monitor.errors import ConfigError
+from monitor.sinks import push_reasons
 from monitor.sinks.push_channels import Channel
 from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_settings import ChannelSettings
@@ -211,6 +212,13 @@ def test_nothing_that_apprise_says_reaches_our_log(http):
         send(f"json://user0:hunter22@{http.address}/secretpath?+X-Key=topsecret")
     assert len(http.received) == 2
     assert not [line for line in said if "secret" in line or "hunter22" in line]
+
+
+def test_a_secret_is_hidden_as_it_stands_in_an_address_as_well():
+    secrets = push_reasons.secrets("json://u:p%2Fq%3Dr@home.example", {"password": "p/q=r"})
+    assert push_reasons.hidden("no answer to /p%2Fq%3Dr/send at home.example", secrets) == (
+        "no answer to /…/send at home.example"
+    )
 
 
 @pytest.mark.parametrize(

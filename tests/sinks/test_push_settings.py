@@ -87,6 +87,13 @@ def test_a_file_that_others_may_read_or_change_is_warned_of(read, mode, warned):
     assert all(entry["remedy"].startswith("chmod 600 ") for entry in logs)
 
 
+@pytest.mark.parametrize(("more", "warned"), [("", 1), ('[[channel]]\nname = "B"\nurl = "json://b"', 0)])
+def test_that_nobody_hears_of_a_cry_before_it_escalates_is_warned_of(read, more, warned):
+    with structlog.testing.capture_logs() as logs:
+        read(f'[[channel]]\nname = "A"\nurl = "json://a"\nurgent_only = true\n{more}')
+    assert [entry["event"] for entry in logs] == ["push.cries_told_late"] * warned
+
+
 def test_the_example_that_we_give_away_can_be_used():
     channels = read_channels(Path(__file__).parents[2] / "deploy/config/push-channels.example.toml")
     assert len(channels) == 5

@@ -113,6 +113,23 @@ def test_what_the_process_says_becomes_a_sentence():
     assert played(b'{"device": "default", "rate_hz": 48000}', 0, settings).device == "default, 48000 Hz"
 
 
+def test_there_is_no_second_process_beside_one_that_cannot_be_killed(monkeypatch):
+    """As inside of a driver that hangs, which cannot be had here."""
+    with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE) as child:
+        kill, children = child.kill, [child]
+        monkeypatch.setattr(child, "kill", lambda: None)
+        sounder = Sounder(SounderSettings())
+        monkeypatch.setattr(sounder, "_spawn", lambda: children.pop() if children else pytest.fail("another"))
+        sounder.step(0.0, wanted=True)
+        for now_s in (10.0, 12.0, 24.0, 240.0):
+            sounder.step(now_s, wanted=True)
+        assert "took no sound" in sounder.fault()
+        kill()
+        child.wait(DEADLINE_S)
+        with pytest.raises(pytest.fail.Exception, match="another"):
+            sounder.step(252.0, wanted=True)
+
+
 @pytest.mark.audio_device
 def test_the_tone_comes_out_of_the_speaker_again_and_again(tmp_path, monkeypatch):
     """Through PortAudio and ALSA into PulseAudio's null sink, recorded at its monitor."""
