@@ -23,6 +23,7 @@ from monitor.sinks import push_text as text
 from monitor.sinks.push_chain import Chain
 from monitor.sinks.push_faults import FaultWatch
 from monitor.sinks.push_notes import Notification, Now, Orders, Recipient, Urgency
+from monitor.sinks.push_quiet import QuietTimes
 from monitor.sinks.push_settings import PushSettings
 from monitor.sinks.push_state import HeldNote, OpenCry, PolicyState
 
@@ -30,7 +31,6 @@ CRY_LASTS_S: Final = 300.0
 NOTE_LASTS_S: Final = 900.0
 OUTCOME: Final = "outcome"
 """Tag of what became of a cry: "calm again" must not stand above the next alarm on a phone."""
-LONGEST_MUTE_S: Final = 24 * 3600.0
 TEST_LASTS_S: Final = 600.0
 RESTART_NOTICE_WITHIN_S: Final = 7200.0
 SETTLED_AFTER_S: Final = 10.0
@@ -74,8 +74,7 @@ class PushPolicy:
     state: PolicyState = field(default_factory=PolicyState)
     unreachable: frozenset[str] = frozenset()
     _recipients: tuple[Recipient, ...] = ()
-    _controls: ControlsMessage | None = None
-    _muted_until_s: float | None = None
+    _quiet: QuietTimes = field(default_factory=QuietTimes)
     _cry: _Cry | None = None
     _faults: FaultWatch = field(init=False)
     _held: list[tuple[HeldNote, float]] = field(default_factory=list)
@@ -83,6 +82,7 @@ class PushPolicy:
     _restarted_from: OpenCry | None = None
     _acknowledged_by: dict[str, str] = field(default_factory=dict)
     _first_s: float | None = None
+    _test_for: str = ""
 
     def __post_init__(self) -> None:
         self._recipients = tuple(Recipient(c.name, c.step, c.urgent_only) for c in self.settings.channels)
@@ -103,7 +103,7 @@ class PushPolicy:
             case HealthMessage():
                 self._faults.on_health(message, now)
             case ControlsMessage():
-                self._set(message, now)
+                self._quiet.set(message, now)
             case TestMessage():
                 # Asked for by a person who looks at the phone now: quiet hours are not meant.
                 return Orders((self._test(message.event_id, message.source),))
@@ -122,11 +122,11 @@ class PushPolicy:
     def open_alarms(self, now: Now) -> Iterator[OpenAlarm]:
         """What somebody has to hear of now; nothing that is muted or held back."""
         cry = self._cry
-        waits = cry is not None and not cry.acknowledged and self._may_alarm(cry.urgency, now)
+        waits = cry is not None and not cry.acknowledged and self._quiet.may_alarm(cry.urgency, now)
         if waits and cry is not None and cry.chain.raised_s is not None:
             yield OpenAlarm(cry.tag, cry.chain.raised_s, cry.urgency)
         for tag, raised_s, urgency in self._faults.open():
-            if self._may_send(urgency, now):
+            if self._quiet.may_send(urgency, now):
                 yield OpenAlarm(tag, raised_s, urgency)
 
     # --- crying -----------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class PushPolicy:
         cry = self._cry
         if cry is None or cry.acknowledged or cry.latest.crying_s < self.settings.after_s:
             return
-        if not self._may_alarm(cry.urgency, now):
+        if not self._quiet.may_alarm(cry.urgency, now):
             return
         names = cry.chain.due(now.monotonic_s, cry.urgency, self.unreachable)
         if names:
@@ -207,7 +207,7 @@ class PushPolicy:
         # Before "since" is a clock that a power cut set back: it must not keep this from being told.
         if age_s > RESTART_NOTICE_WITHIN_S:
             self._restarted_from = None
-        elif self._may_alarm(urgency, now):
+        elif self._quiet.may_alarm(urgency, now):
             self._restarted_from = None
             title = text.interrupted_title(self.settings.device_name)
             body = text.restarted_text(was.since, now.local.tzinfo)
@@ -223,7 +223,7 @@ class PushPolicy:
             self._first_s = now.monotonic_s
         send = [*self._restart_due(now), *self._cry_due(now), *self._daily_due(now)]
         for urgency in (Urgency.URGENT, Urgency.HIGH):
-            if self._may_send(urgency, now):
+            if self._quiet.may_send(urgency, now):
                 send += self._faults.due(now, urgency, self.unreachable)
         # Behind what is due: an alarm that is over is told of last.
         over, notes = self._faults.over(now)
@@ -236,11 +236,14 @@ class PushPolicy:
     def _daily_due(self, now: Now) -> Iterator[Notification]:
         # On the wall clock, once a date: an hour that the change of time leaves out or repeats does no harm.
         at, today = self.settings.daily_test, now.local.date().isoformat()
-        if at is None or now.local.time() < at or self.state.daily_test_on == today:
+        if at is not None and now.local.time() >= at:
+            self._test_for = today  # also when midnight has passed before quiet hours end
+        date = self._test_for
+        if not date or self.state.daily_test_on == date:
             return
-        if self._is_settled(now) and self._may_send(Urgency.NORMAL, now):
-            self.state = self.state.with_daily_test(today)
-            yield self._test(f"daily-{today}", "daily")
+        if self._is_settled(now) and self._quiet.may_send(Urgency.NORMAL, now):
+            self.state = self.state.with_daily_test(date)
+            yield self._test(f"daily-{date}", "daily")
 
     def _test(self, identity: str, source: str) -> Notification:
         names = tuple(recipient.name for recipient in self._recipients)
@@ -286,35 +289,15 @@ class PushPolicy:
         """Whether a note may go out: no peace of an earlier time is told while there is none."""
         cry = self._cry
         is_outdated = note.tag == OUTCOME and cry is not None and not note.key.startswith(f"{cry.tag}.")
-        return self._may_send(note.urgency, now) and not is_outdated and not self._faults.outdates(note.tag)
-
-    def _may_send(self, urgency: Urgency, now: Now) -> bool:
-        quiet = self._controls is not None and is_within(now.local.time(), self._controls.quiet_hours)
-        return urgency is Urgency.URGENT or not quiet
-
-    def _may_alarm(self, urgency: Urgency, now: Now) -> bool:
-        """Of crying, which can be muted as well."""
-        return self._may_send(urgency, now) and not self._is_muted(now)
-
-    def _is_muted(self, now: Now) -> bool:
-        until = None if self._controls is None else self._controls.muted_until
-        if until is None or self._muted_until_s is None:
-            return False
-        # On both clocks: one that is set back must not make it longer than was asked for.
-        return now.local < until and now.monotonic_s < self._muted_until_s
-
-    def _set(self, controls: ControlsMessage, now: Now) -> None:
-        before, self._controls = self._controls, controls
-        until = controls.muted_until
-        if until is None:
-            self._muted_until_s = None
-        elif before is None or before.muted_until != until:
-            left_s = (until - now.local).total_seconds()
-            self._muted_until_s = now.monotonic_s + min(left_s, LONGEST_MUTE_S)
+        return (
+            self._quiet.may_send(note.urgency, now)
+            and not is_outdated
+            and not self._faults.outdates(note.tag)
+        )
 
     def _is_settled(self, now: Now) -> bool:
         first_s = now.monotonic_s if self._first_s is None else self._first_s
-        return self._controls is not None or now.monotonic_s - first_s >= SETTLED_AFTER_S
+        return self._quiet.is_known or now.monotonic_s - first_s >= SETTLED_AFTER_S
 
     def _remember(self) -> None:
         cry = self._cry
@@ -325,13 +308,3 @@ class PushPolicy:
             open_cry = OpenCry(cry.latest.episode_id, cry.latest.onset_at, urgent, told)
         held = (*self._held_before, *(held for held, _ in self._held))
         self.state = PolicyState(self.state.daily_test_on, open_cry, self._faults.told(), held)
-
-
-def is_within(time: dt.time, hours: str) -> bool:
-    """Whether ``hours`` ("22:00-06:30", across midnight, or "off") hold ``time``."""
-    if hours == "off":
-        return False
-    start, stop = (dt.time.fromisoformat(part) for part in hours.split("-"))
-    if start <= stop:
-        return start <= time < stop
-    return time >= start or time < stop

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.sinks.push_notes import Urgency
-from monitor.sinks.push_policy import is_within
+from monitor.sinks.push_quiet import is_within
 from monitor.sinks.push_state import OpenCry, PolicyState
 from tests.sinks.push_room import BERLIN, DAD, EVENING, GRAN, HUNGRY, MUM, SIREN, Clock, Night
 
@@ -323,6 +323,14 @@ def test_the_daily_test_comes_once_a_day_at_its_time():
     assert [n.key for n in night.live(60)] == ["test-daily-2026-11-22"]
     assert night.live(23 * 3600, every_s=60) == []
     assert [n.key for n in night.live(3600, every_s=60)] == ["test-daily-2026-11-23"]
+
+
+def test_a_daily_test_within_quiet_hours_comes_when_they_end():
+    night = Night(daily_test=dt.time(22, 30))
+    night.controls(quiet_hours="22:00-06:30")
+    assert night.live(10 * 3600, every_s=300) == []
+    assert [n.key for n in night.live(1800, every_s=300)] == ["test-daily-2026-11-22"]
+    assert [n.key for n in night.live(24 * 3600, every_s=300)] == ["test-daily-2026-11-23"]
 
 
 def test_the_daily_test_follows_a_late_start_but_not_a_second_one():
