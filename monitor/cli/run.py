@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 import structlog
 
@@ -15,8 +16,10 @@ from monitor.config import Flag
 from monitor.errors import ConfigError
 from monitor.log import configure_logging
 from monitor.service.app import build_service
+from monitor.service.service import RESTART_EXIT_CODE
 from monitor.service.signals import stop_on_signals
 from monitor.service.state_folder import open_state_folder, state_path
+from monitor.service.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     state = open_state_folder(state_path(config.service.state_dir, config.device.id, os.environ))
     service = build_service(config, state=state, faults=[stream.fault])
     with stop_on_signals(service.request_stop):
-        return service.run()
+        code = service.run()
+    if code == RESTART_EXIT_CODE and not Watchdog().supervised:
+        # Nobody would start us again: at a terminal, or in a container that only looks at failures.
+        log.info("service.starts_again")
+        os.execv(sys.executable, [sys.executable, "-m", "monitor", *sys.argv[1:]])  # noqa: S606 - ourselves
+    return code
 
 
 def _source_flags(arguments: argparse.Namespace) -> tuple[Flag, ...]:

@@ -228,7 +228,11 @@ class Desk:
 
     def _acknowledge(self, text: str, by: str, now: Moment) -> None:
         before = self._alert.alert
-        self._alert.acknowledge(None if text == PRESS else text, now.utc, by)
+        known = self._alert.acknowledge(None if text == PRESS else text, now.utc, by)
+        if not known and text != PRESS:
+            raise RequestError(
+                f"acknowledge: the cry {text!r} is over, or never was.", f"Send {PRESS} for any."
+            )
         if self._alert.alert != before:
             log.info("alert.acknowledged", episode_id=before.episode_id, by=by)
         self._tell_alert(now)

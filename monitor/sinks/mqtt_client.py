@@ -20,6 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from monitor.commands import MAX_PAYLOAD
 from monitor.errors import PermanentSinkError
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
@@ -270,7 +271,8 @@ class MqttSession:
             # Only a broker out of its mind sends it; raised from here it would end paho's thread.
             log.warning("mqtt.topic_unreadable")
             return
-        self._report(Incoming(topic, bytes(message.payload), message.retain))
+        # Nothing that we act on is longer; whoever may write to our topics shall not fill our memory.
+        self._report(Incoming(topic, bytes(message.payload[: MAX_PAYLOAD + 1]), message.retain))
 
 
 _PROTOCOLS: Final[dict[Version, MQTTProtocolVersion]] = {

@@ -3,12 +3,14 @@
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from monitor.cli import main
+from monitor.service.service import RESTART_EXIT_CODE, Service
 from tests.broker import Mosquitto, Subscriber, retained
 from tests.cli.programs import Program
 
@@ -102,3 +104,17 @@ def test_a_broker_that_froze_does_not_hold_up_the_stop(tmp_path, crying):
             assert program.ended() == 0
         broker.thaw()
     assert any("mqtt.kept_for_next_start" in line for line in program.err)
+
+
+@pytest.mark.parametrize(("supervised", "again"), [("", True), ("/run/notify", False)])
+def test_a_restart_that_was_asked_for_happens_also_where_nobody_would_start_us_again(
+    monkeypatch, tmp_path, crying, supervised, again
+):
+    started = []
+    monkeypatch.setenv("NOTIFY_SOCKET", supervised)
+    monkeypatch.setattr("os.execv", lambda program, arguments: started.append(arguments))
+    monkeypatch.setattr("sys.argv", ["cradlewatch", "run", "--jsonl", "x"])
+    monkeypatch.setattr(Service, "run", lambda _: RESTART_EXIT_CODE)
+    code = main(["run", "--file", str(crying), "--jsonl", str(tmp_path / "x.jsonl")])
+    assert code == RESTART_EXIT_CODE
+    assert started == ([[sys.executable, "-m", "monitor", "run", "--jsonl", "x"]] if again else [])

@@ -205,6 +205,14 @@ def test_a_cry_and_its_acknowledgement_in_one_turn_come_in_order():
     assert room.last(AlertMessage).acknowledged_by == "phone"
 
 
+def test_the_answer_to_a_cry_that_is_over_is_said_to_be_too_late():
+    room = Room()
+    room.hear(episode("started"), episode("ended"), episode("started", 2, episode_id="e2"))
+    room.ask(Control.ACKNOWLEDGE, "e1", "phone")
+    assert room.last(AlertMessage).state == "unacknowledged"
+    assert "'e1' is over" in room.last(ControlsMessage).last_rejected
+
+
 def test_a_test_alert_says_who_asked():
     room = Room()
     room.ask(Control.TEST_ALERT)
