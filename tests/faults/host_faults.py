@@ -184,7 +184,8 @@ HOST = (
         _power_cuts,
         "service.ready",
         lambda house: None,
-        noticed_within_s=60.0,
+        # The time of eight restarts.
+        noticed_within_s=240.0,
         back_within_s=20.0,
         in_log=True,
         costs=frozenset({"status", "hub"}),

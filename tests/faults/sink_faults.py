@@ -210,7 +210,7 @@ SINKS = (
         "mqtt: ",
         lambda house: house.broker.start(),
         noticed_within_s=40.0,
-        back_within_s=20.0,
+        back_within_s=35.0,
         costs=HUB,
         then=_late_and_no_alarm,
     ),
@@ -238,5 +238,6 @@ SINKS = (
         "jsonl: .*could not be kept",
         lambda house: house.read_events(read=True),
         noticed_within_s=8.0,
+        back_within_s=10.0,
     ),
 )

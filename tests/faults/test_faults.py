@@ -49,7 +49,7 @@ def _case(fault: Fault) -> Any:
 
 @pytest.mark.audio_device
 @pytest.mark.broker
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", [_case(fault) for fault in FAULTS])
 def test_a_fault_is_noticed_told_and_over(fault: Fault, houses: Houses) -> None:
     if (absent := missing(fault.house)) != "":
