@@ -68,7 +68,8 @@ class Channel:
 
     def __init__(self, settings: ChannelSettings) -> None:
         self._settings = settings
-        self._secrets: tuple[str, ...] = (settings.url,)
+        # Until the service has taken it apart, each part may be one.
+        self._secrets = push_reasons.secrets(settings.url, {"url": settings.url.partition("://")[2]})
 
     @property
     def name(self) -> str:
@@ -127,6 +128,8 @@ class Channel:
         if parts is None:
             raise self._unusable(records)
         self._secrets = push_reasons.secrets(self._settings.url, parts)
+        # A POST that is forwarded becomes a GET of some page, which answers well: nothing arrived.
+        parts["redirect"] = False
         return parts
 
     def _unusable(self, records: list[str]) -> ConfigError:

@@ -67,6 +67,8 @@ def explain(records: Sequence[str], secrets: Sequence[str]) -> tuple[str, str]:
 
 
 def _remedy(status: int) -> str:
+    if 300 <= status < 400:
+        return "Write the address that it forwards to, with encryption for example (ntfys, jsons)."
     if status >= 500:
         return "The service itself has a problem: wait, or look into its log."
     return _REMEDIES.get(status, "")
@@ -84,7 +86,7 @@ def secrets(url: str, parts: Mapping[str, Any]) -> tuple[str, ...]:
     found = {url, url.partition("://")[2]}
     for name, value in parts.items():
         if name not in _NOT_SECRET and not (name == "host" and _is_public(value)):
-            found |= {piece for text in _texts(value) for piece in (text, *re.split(r"[/@:,?&=]", text))}
+            found |= {piece for text in _texts(value) for piece in (text, *re.split(r"[/@:,?&=\s]", text))}
     if _is_public(parts.get("host")):
         found.discard(str(parts["host"]))
     found |= {quote(text, safe="") for text in found}  # as it stands in the address that is asked

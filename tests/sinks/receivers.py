@@ -65,8 +65,16 @@ class HttpReceiver:
                 answer = b'{"id": "m1", "ok": true, "status": 1}'
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
+                if 300 <= status < 400:
+                    self.send_header("Location", "/elsewhere")
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def do_GET(self) -> None:
+                """A page that answers well and delivers nothing."""
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def log_message(self, *_: object) -> None:
                 pass

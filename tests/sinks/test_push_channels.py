@@ -158,6 +158,8 @@ def test_a_title_of_any_language_arrives(http):
 @pytest.mark.parametrize(
     ("status", "reason", "remedy"),
     [
+        (301, "301", "forwards to"),
+        (308, "308", "forwards to"),
         (401, "401", "user, password or token"),
         (404, "404", "topic"),
         (429, "429", "limits"),
@@ -222,7 +224,8 @@ def test_a_secret_is_hidden_as_it_stands_in_an_address_as_well():
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense://abcdef/ghijkl", "pover://onlyonekey", "tgram://nobot/123", "a://"]
+    "url",
+    ["nonsense://abcdef/ghijkl", "pover://onlyonekey", "tgram://nobot/123", "a://", "?x://abcdef\rghijkl"],
 )
 def test_a_url_that_can_never_work_is_refused_without_being_shown(url):
     with pytest.raises(ConfigError) as caught:
