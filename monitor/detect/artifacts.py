@@ -180,5 +180,6 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(_read(path))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
+        where = where[:200] or "the whole file"
         raise ManifestMismatchError(f"{path}: {where}: {first['msg']}.", _REMEDY) from error

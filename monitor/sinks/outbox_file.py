@@ -36,7 +36,7 @@ _COLUMNS: Final = "number, key, kind, payload, channel, lasts_s, utc_s, boot, si
 
 # A page has no check sum, so a bad card may turn one cell into something else, and SQLite minds no types.
 _UNFIT_ENTRY: Final = """
-    number NOT BETWEEN 1 AND 1e15
+    typeof(number) <> 'integer' OR number NOT BETWEEN 1 AND 1e15
     OR typeof(key) <> 'text' OR typeof(kind) <> 'text' OR typeof(payload) <> 'text'
     OR typeof(channel) <> 'text' OR typeof(boot) <> 'text'
     OR typeof(lasts_s) NOT IN ('real', 'null') OR coalesce(lasts_s, 0) NOT BETWEEN 0 AND 1e9
@@ -222,6 +222,10 @@ class OutboxFile:
             )  # extended codes keep the kind in the low byte
             kind = OutboxDamagedError if code in _DAMAGE else OutboxUnavailableError
             raise kind(f"{self.path}: {' '.join(str(error).split())}.") from error
+        except UnicodeDecodeError as error:
+            # What SQLite says of a damaged schema quotes the damage.
+            self.close()
+            raise OutboxDamagedError(f"{self.path} is damaged: its description is no text.") from error
         except OutboxDamagedError:
             self.close()
             raise

@@ -148,6 +148,16 @@ def test_a_rule_that_nobody_would_release_is_refused(copied, change):
         load_pipeline(DetectorSettings(), copied)
 
 
+def test_a_key_of_a_manifest_that_is_no_word_is_named_on_one_line(copied):
+    path = copied / "gate" / artifacts.MANIFEST
+    decision = json.loads(path.read_text())["decision"]
+    change_manifest(copied / "gate", decision=decision | {"#\n\x1b": 1})
+    with pytest.raises(ManifestMismatchError) as caught:
+        load_pipeline(DetectorSettings(), copied)
+    assert "#\\n\\x1b" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_settings_left_out_are_the_models_own():
     rules = episode_rules(DetectorSettings(), RELEASED)
     assert (rules.quick, rules.offset, rules.patient) == (Tier(0.7, 2, 3), 0.35, None)

@@ -370,3 +370,30 @@ def test_nobody_waits_to_hear_how_it_is_while_the_disk_hangs(path):
         asked.start()
         asked.join(10)
         assert not asked.is_alive()
+
+
+def _respelt(path, old, new):
+    """Change the description of a table as a card may, behind SQLite's back."""
+    whole = path.read_bytes()
+    assert old in whole
+    path.write_bytes(whole.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"number INTEGER PRIMARY KEY", b"number INTEGER PRIMARY\xc0KEY"),
+        (b"number INTEGER PRIMARY KEY,", b"number INTEGER             ,"),
+        (b"CREATE TABLE facts", b"CR\x93ATE TABLE facts"),
+    ],
+)
+def test_a_damaged_description_of_a_table_costs_the_file_and_not_the_start(path, old, new):
+    with opened(path) as outbox:
+        outbox.put(item("a"))
+    _respelt(path, old, new)
+    with opened(path) as outbox:
+        outbox.put(item("b"))
+        assert outbox.stats().on_disk
+        assert "damaged" in outbox.fault()
+    with opened(path) as outbox:
+        assert "b" in keys(outbox)
