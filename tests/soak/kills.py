@@ -190,6 +190,10 @@ class Stage:
         child.kill()
         child.join()
 
+    def is_up(self, name: str) -> bool:
+        """The broker and the consumer are up at once; the monitor is when it can hear a signal."""
+        return name != "monitor" or (self.folder / f"life-{self.lives[name]}").exists()
+
     def close(self) -> None:
         for child in self.children.values():
             child.kill()

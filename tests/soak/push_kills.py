@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from monitor.sinks.push_notes import Notification, Now
 from monitor.sinks.push_queue import PushQueue
 from monitor.sinks.push_settings import ChannelSettings, PushSettings
 from monitor.sinks.push_state import PolicyState
-from tests.broker import HOST, accepts_connections, wait_until
+from tests.broker import HOST, wait_until
 from tests.sinks.receivers import free_port
 from tests.soak.push_account import Account, account
 from tests.soak.push_script import DEVICE, Script
@@ -133,7 +134,6 @@ def run_monitor(port: int, folder: Path, life: int, pace: Pace) -> None:
     log_to(folder / "monitor.log", as_json=True)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    (folder / f"life-{life}").touch()
     # The life is in every title: ntfy carries no key, and its alerts have to be told apart by their text.
     sink = WitnessedSink(settings(port, folder, f"Life {life}"), folder, life)
     bus = MessageBus()
@@ -141,6 +141,7 @@ def run_monitor(port: int, folder: Path, life: int, pace: Pace) -> None:
     worker.open()
     thread = threading.Thread(target=worker.run, name=sink.name)
     thread.start()
+    (folder / f"monitor-{life}").touch()
     chance = random.Random(f"{pace.seed} {life}")
     latest = ""
     for message in Script(life, chance).messages(stopping):
@@ -212,6 +213,7 @@ def run_receiver(port: int, folder: Path, life: int, pace: Pace, behaves: bool) 
     server = Server((HOST, port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
+    (folder / f"receiver-{life}").touch()
     stopping.wait()
     server.shutdown()
     thread.join()
@@ -255,6 +257,9 @@ class Stage:
         child.kill()
         child.join()
 
+    def is_up(self, name: str) -> bool:
+        return (self.folder / f"{name}-{self.lives[name]}").exists()
+
     def end(self, name: str) -> None:
         """Let it finish what it has to do."""
         child = self.children[name]
@@ -288,8 +293,8 @@ def _settle(stage: Stage) -> None:
     stage.kill("receiver")
     stage.behaves = True
     stage.start("receiver")
-    wait_until(lambda: accepts_connections(stage.port), "the receiver listens")
-    wait_until((stage.folder / f"life-{stage.lives['monitor']}").exists, "the monitor can be told to end")
+    for name in SHARES:
+        wait_until(partial(stage.is_up, name), f"the {name} can be told to end")
     stage.end("monitor")  # it ends its episode and leaves when nothing waits
     stage.end("receiver")  # and only now nothing more can be written down
 
@@ -313,7 +318,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pause-s", type=float, default=1.6, help="longest time between two kills")
+    parser.add_argument("--pause-s", type=float, default=0.9, help="longest time between two kills")
     parser.add_argument("--step-s", type=float, default=0.06, help="longest time between two messages")
     parser.add_argument("--folder", type=Path, help="where journals and logs stay; not set: removed")
     given = parser.parse_args()

@@ -17,7 +17,7 @@ def test_kills_at_random_moments_lose_and_double_no_alert(tmp_path):
     # As a command: it forks, which a test run with its threads must not.
     command = [sys.executable, "-m", "tests.soak.push_kills", "--kills", "10", "--seed", "3"]
     done = subprocess.run(
-        [*command, "--pause-s", "0.9", "--folder", str(tmp_path / "run")],
+        [*command, "--pause-s", "0.5", "--folder", str(tmp_path / "run")],
         cwd=ROOT,
         capture_output=True,
         text=True,

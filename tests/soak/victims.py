@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 import structlog
 
+AT_ANY_TIME = 0.2
+"""Share of the kills that may hit a process that has only just begun."""
+
 # Forked from a parent without threads: a process that is killed every second must start in milliseconds.
 FORK = multiprocessing.get_context("fork")
 
@@ -58,28 +61,39 @@ class Stage(Protocol):
 
     def kill(self, name: str) -> None: ...
 
+    def is_up(self, name: str) -> bool:
+        """Whether it has come so far that a kill finds it at work."""
+
 
 def kill_at_random(
     stage: Stage, kills: int, shares: Mapping[str, float], pause_s: float, chance: random.Random
 ) -> Counter[str]:
     """How often each was killed. ``pause_s``: longest time between two kills.
 
-    Outages overlap: whoever is dead comes back in its own time, whatever happens to the others.
+    Outages overlap: whoever is dead comes back in its own time, whatever happens to the others. Most victims
+    are let come up first, or a slow machine would kill nothing but processes that begin.
     """
     killed: Counter[str] = Counter()
     dead: dict[str, float] = {}
     next_kill_s = time.monotonic()
+    victim, is_awaited = "", False
     while killed.total() < kills or dead:
         now_s = time.monotonic()
         for name in [name for name, back_s in dead.items() if back_s <= now_s]:
             del dead[name]
             stage.start(name)
         alive = [name for name in shares if name not in dead]
-        if killed.total() < kills and now_s >= next_kill_s and alive:
-            (name,) = chance.choices(alive, [shares[name] for name in alive])
-            stage.kill(name)
-            killed[name] += 1
-            dead[name] = time.monotonic() + chance.uniform(0.0, 0.3)
+        if not victim and killed.total() < kills and alive:
+            (victim,) = chance.choices(alive, [shares[name] for name in alive])
+            is_awaited = chance.random() >= AT_ANY_TIME and not stage.is_up(victim)
+        if victim and is_awaited and stage.is_up(victim):
+            is_awaited = False
+            next_kill_s = now_s + chance.uniform(0.0, pause_s)
+        if victim and not is_awaited and now_s >= next_kill_s:
+            stage.kill(victim)
+            killed[victim] += 1
+            dead[victim] = time.monotonic() + chance.uniform(0.0, 0.3)
             next_kill_s = time.monotonic() + chance.uniform(0.05, pause_s)
+            victim = ""
         time.sleep(0.002)
     return killed
