@@ -255,6 +255,13 @@ class EventsConfig(Section):
         le=3600,
     )
 
+    acknowledged_for_s: float = _key(
+        1200.0,
+        "Crying that may follow an acknowledgement before somebody is asked again.",
+        unit="s",
+        ge=60,
+        le=86400,
+    )
     active_every_s: float = _key(
         1.0, "Time between reports of level and score while something is heard.", unit="s", ge=0.24, le=3600
     )

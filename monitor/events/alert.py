@@ -22,9 +22,15 @@ class Alert:
 
 
 class AlertTracker:
-    """Follows the open episode and its acknowledgement."""
+    """Follows the open episode and its acknowledgement.
 
-    def __init__(self) -> None:
+    An acknowledgement holds until the episode has escalated ``holds_for`` times more: a button pressed in a
+    pocket, or by somebody who fell asleep again, must not silence the whole night.
+    """
+
+    def __init__(self, holds_for: int = 20) -> None:
+        self._holds_for = holds_for
+        self._acknowledged_escalation = 0
         self.alert = Alert()
 
     def observe(self, message: EpisodeMessage) -> None:
@@ -34,6 +40,13 @@ class AlertTracker:
                 self.alert = Alert()
         elif message.episode_id == self.alert.episode_id:
             self.alert = replace(self.alert, escalation=message.escalation)
+            if (
+                self.alert.state == "acknowledged"
+                and message.escalation - self._acknowledged_escalation >= self._holds_for
+            ):
+                self.alert = replace(
+                    self.alert, state="unacknowledged", acknowledged_at=None, acknowledged_by=""
+                )
         else:
             self.alert = Alert("unacknowledged", message.episode_id, message.detected_at, message.escalation)
 
@@ -45,5 +58,6 @@ class AlertTracker:
         if self.alert.state == "none" or episode_id not in {None, self.alert.episode_id}:
             return False
         if self.alert.state == "unacknowledged":
+            self._acknowledged_escalation = self.alert.escalation
             self.alert = replace(self.alert, state="acknowledged", acknowledged_at=at, acknowledged_by=by)
         return True

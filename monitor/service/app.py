@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -115,6 +116,7 @@ def build_service(
         requests=requests,
         delivery=next((sink.delivery for sink in sinks if isinstance(sink, PushSink)), None),
         metrics_listen=config.metrics.listen,
+        acknowledged_for=math.ceil(config.events.acknowledged_for_s / config.events.escalate_every_s),
         hold_s=pipeline.hang_over_s,
         machine=machine,
         model_files=artifacts.files(config.detect.artifacts),

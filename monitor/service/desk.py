@@ -91,9 +91,14 @@ class Desk:
         restart: Callable[[], None],
         folder: Path | None,
         hold_s: float,
+        acknowledged_for: int = 20,
         now: Moment,
     ) -> None:
-        """``hold_s`` is the hang-over that counts while nobody has set another."""
+        """Open the books.
+
+        ``hold_s`` is the hang-over that counts while nobody has set another, ``acknowledged_for`` the number
+        of escalations after which an acknowledgement is asked for again.
+        """
         self._device = device
         self._box = box
         self._episodes = episodes
@@ -107,7 +112,7 @@ class Desk:
         self._night_file = Kept(folder, "night.json", Night(evening=evening_of(now.local)), self._writer)
         self._causes = Kept(folder, "causes.json", ConfirmedCauses(), self._writer)
         self._tally = NightTally(self._night_file.value)
-        self._alert = AlertTracker()
+        self._alert = AlertTracker(acknowledged_for)
         self._limit = FairLimit(Control, BURST, SUSTAINED_PER_S)
         self._flood_told_at_s = -FLOOD_TOLD_EVERY_S
         self._mute_end = MuteEnd()

@@ -85,6 +85,7 @@ class Service:
         delivery: Callable[[], DeliveryStatus] | None = None,
         metrics_listen: str | None = None,
         hold_s: float = 5.0,
+        acknowledged_for: int = 20,
         machine: Machine | None = None,
         model_files: Iterable[Path] = (),
         faults: Iterable[Callable[[], str]] = (),
@@ -147,6 +148,7 @@ class Service:
             restart=self._request_restart,
             folder=folder,
             hold_s=hold_s,
+            acknowledged_for=acknowledged_for,
             now=_now(),
         )
 

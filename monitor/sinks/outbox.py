@@ -74,6 +74,7 @@ class Outbox:
         self._facts: dict[str, str] = {}
         self._next_number = 1
         self._due_s: dict[tuple[str, str], float] = {}
+        self._closed = False
         self._evicted = 0
         self._overflowing = False
         self._file = None if path is None else OutboxFile(path)
@@ -86,6 +87,7 @@ class Outbox:
     def open(self) -> None:
         """Read what an earlier process left. A disk that does not work is a fault and no error."""
         with self._lock:
+            self._closed = False
             if self._file is not None and not self._file.is_open:
                 self._open_file()
 
@@ -191,6 +193,7 @@ class Outbox:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._disk_fault:
                 self._save_all()  # the last chance
             if self._disk_fault and self._entries:
@@ -229,8 +232,8 @@ class Outbox:
         remember: Mapping[str, str],
         forget: Collection[str],
     ) -> None:
-        if self._file is None:
-            return
+        if self._file is None or self._closed:
+            return  # a thread that outlived the stop must not open the file again
         if self._file.is_open:
             try:
                 self._file.write(put, done, remember, forget)

@@ -160,7 +160,7 @@ class PushPolicy:
         if cry is None or message.episode_id != cry.latest.episode_id:
             return []
         if message.state != "acknowledged":
-            cry.acknowledged = cry.acknowledged and message.state == "none"
+            cry.acknowledged = False  # that of an earlier hour of this cry no longer holds
             return []
         if cry.acknowledged:
             return []

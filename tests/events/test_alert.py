@@ -48,3 +48,18 @@ def test_a_late_end_of_an_earlier_cry_ends_no_other():
     tracker = after(episode("started", episode_id="e2"))
     tracker.observe(episode("ended", episode_id="e1"))
     assert tracker.alert.episode_id == "e2"
+
+
+def test_an_acknowledged_cry_that_goes_on_and_on_is_asked_about_again():
+    tracker = AlertTracker(holds_for=3)
+    tracker.observe(episode("started"))
+    escalated = [episode("escalated").model_copy(update={"escalation": n}) for n in range(8)]
+    tracker.observe(escalated[1])
+    tracker.acknowledge(None, NOW, "hub")
+    tracker.observe(escalated[3])
+    assert tracker.alert.state == "acknowledged"
+    tracker.observe(escalated[4])
+    assert (tracker.alert.state, tracker.alert.acknowledged_by) == ("unacknowledged", "")
+    tracker.acknowledge(None, NOW, "phone")
+    tracker.observe(escalated[6])
+    assert tracker.alert.state == "acknowledged"
