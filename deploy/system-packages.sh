@@ -9,7 +9,7 @@ set -eu
 
 case "${1:-}" in
     run) wanted="libportaudio2" ;;
-    test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils" ;;
+    test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils gcc libc6-dev e2fsprogs util-linux" ;;
     hub) wanted="chromium fonts-dejavu-core" ;;
     arm64) wanted="qemu-user-static debootstrap debian-archive-keyring" ;;
     deb) wanted="mmdebstrap systemd-container util-linux lintian" ;;
