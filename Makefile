@@ -49,7 +49,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev hub-if-possible
-	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 # The real Home Assistant, in an environment of its own. Without a Python for it, its tests skip and say so.
 $(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py

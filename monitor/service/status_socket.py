@@ -56,7 +56,9 @@ class StatusServer:
         except OSError as error:
             return f"`cradlewatch status` will find nothing: {self._path} cannot be made: {error}."
         self._socket = listening
-        self._thread = threading.Thread(target=self._serve, args=(listening,), name="status", daemon=True)
+        # Kept for the moment in which no other is left: just then somebody wants to know what is wrong.
+        arguments = (listening, _spare())
+        self._thread = threading.Thread(target=self._serve, args=arguments, name="status", daemon=True)
         self._thread.start()
         return ""
 
@@ -84,9 +86,7 @@ class StatusServer:
             with contextlib.suppress(OSError):  # the disk may have become read-only
                 self._path.unlink(missing_ok=True)
 
-    def _serve(self, listening: socket.socket) -> None:
-        # Kept for the moment in which no other is left: just then somebody wants to know what is wrong.
-        spare = _spare()
+    def _serve(self, listening: socket.socket, spare: int | None) -> None:
         while True:
             try:
                 connection, _ = listening.accept()
