@@ -18,6 +18,16 @@ def _state_stays_with_the_test(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_number)}"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_sound_daemon_starts_by_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two processes that ask PulseAudio's client at once would both start its daemon, for whoever runs this."""
+    file = tmp_path_factory.mktemp("pulse") / "client.conf"
+    file.write_text("autospawn = no\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULSE_CLIENTCONFIG", str(file))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _logging_is_put_back() -> Iterator[None]:
     """A test that sets up logging must not leave the next one a closed stream."""

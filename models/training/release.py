@@ -41,7 +41,7 @@ class Steps:
     def once(self, name: str, result: Path, make: Callable[[], object]) -> None:
         """Call ``make`` unless ``result`` is there already."""
         if result.exists():
-            self.console.print(f"{name}: {result} is there")
+            self.console.print(f"{name}: {result} is there", soft_wrap=True)
             return
         begun = time.monotonic()
         make()
