@@ -20,7 +20,7 @@ def _state_stays_with_the_test(
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_sound_daemon_starts_by_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Two processes that ask PulseAudio's client at once would both start its daemon, for whoever runs this."""
+    """Two processes that ask the client of PulseAudio at once would both start its daemon."""
     file = tmp_path_factory.mktemp("pulse") / "client.conf"
     file.write_text("autospawn = no\n")
     with pytest.MonkeyPatch.context() as patch:
