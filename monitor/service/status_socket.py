@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from monitor.errors import MonitorError
+from monitor.files import identity
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class StatusServer:
                 os.fchmod(listening.fileno(), 0o600)
                 listening.bind(str(self._path))
                 listening.listen(4)
-                self._bound = _identity(self._path)
+                self._bound = identity(self._path)
             except OSError:
                 listening.close()
                 raise
@@ -64,7 +65,7 @@ class StatusServer:
 
     def mend(self) -> None:
         """Listen anew in case that somebody deleted the socket. Not while ``start`` or ``stop`` runs."""
-        if self._stopping or (self._socket is not None and _identity(self._path) == self._bound):
+        if self._stopping or (self._socket is not None and identity(self._path) == self._bound):
             return
         log.warning("status.socket_lost", path=str(self._path))
         self.stop(unlink=False)
@@ -114,14 +115,6 @@ def _spare() -> int | None:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _all_of(connection: socket.socket) -> bytes:

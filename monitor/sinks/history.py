@@ -102,6 +102,8 @@ class HistorySink(Sink):
     def tick(self) -> None:
         now = self._now()
         steady = self._clock.is_steady(now)
+        if self._store.is_gone():
+            self._begin_anew()
         if not self._store.is_open:
             if now.since_boot_s >= self._retry_at_s:
                 self._write()
@@ -203,6 +205,14 @@ class HistorySink(Sink):
         at_s = message.time.timestamp()
         self._batch.put(Alert(message.event_id, at_s, message.kind, json.dumps(detail)))
         return True
+
+    def _begin_anew(self) -> None:
+        """Somebody deleted the file: a new one gets what is still known."""
+        log.warning("history.file_lost")
+        self._store.close()
+        for record in self._episodes.values():
+            self._batch.put(record)
+        self._write()
 
     # --- disk ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from monitor.files import identity
 from monitor.sinks.history_file import TABLES, HistoryUnavailableError, open_for_writing, translated
 from monitor.sinks.history_records import Batch, Episode, Minute
 
@@ -30,6 +31,7 @@ class HistoryStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -38,6 +40,7 @@ class HistoryStore:
     def open(self) -> list[Episode]:
         """Open or create the file and end what an earlier process left open; the latest episodes."""
         self._connection = open_for_writing(self.path)
+        self._file = identity(self.path)
         with self._transaction() as connection:
             connection.execute("UPDATE episodes SET ended = 1, truncated = 1 WHERE NOT ended")
             connection.execute("UPDATE faults SET open = 0 WHERE open")
@@ -47,6 +50,10 @@ class HistoryStore:
                 (KEPT_IN_MIND,),
             ).fetchall()
         return [Episode(*row) for row in reversed(rows)]
+
+    def is_gone(self) -> bool:
+        """Whether the open file is no longer the one at its path: SQLite would go on writing into nothing."""
+        return self.is_open and self._file != identity(self.path)
 
     def write(self, batch: Batch) -> None:
         """Store all of ``batch`` or nothing; what has a key that is there replaces it.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.errors import SinkError
+from monitor.files import identity
 from monitor.sinks.moment import Moment
 
 _VERSION: Final = 1
@@ -114,14 +115,7 @@ class OutboxFile:
 
     def is_gone(self) -> bool:
         """Whether the open file is no longer the one at its path: SQLite would go on writing into nothing."""
-        return self._opened != self._identity()
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+        return self._opened != identity(self.path)
 
     def open(self) -> Contents:
         """Open or create the file and read all of it."""
@@ -139,7 +133,7 @@ class OutboxFile:
             unfit = self._drop_unfit(connection, "entries", _UNFIT_ENTRY)
             unfit += self._drop_unfit(connection, "facts", _UNFIT_FACT)
             rows = connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY number")  # noqa: S608 - our own names
-            self._opened = self._identity()
+            self._opened = identity(self.path)
             entries = [Entry(row[0], Item(*row[1:6]), Moment(*row[6:])) for row in rows]
             return Contents(entries, dict(connection.execute("SELECT name, value FROM facts")), unfit)
 

@@ -497,3 +497,15 @@ def test_damage_that_comes_while_it_is_in_use_does_not_stop_it(tmp_path, clock):
         tell(sink, cry("started", 900, 902, episode_id="new"))
         assert "damaged" in sink.fault()
     assert "new" in [episode["id"] for episode in rows(tmp_path, "episodes")]
+
+
+def test_a_file_that_was_deleted_is_made_anew_with_what_is_still_known(tmp_path, clock):
+    with remembering(tmp_path, clock) as sink:
+        sink.handle(cry("started"))
+        sink.handle(cry("ended"))
+        for file in tmp_path.glob("history.sqlite*"):
+            file.unlink()
+        clock.passes(1.0)
+        sink.tick()
+        assert sink.fault() == ""
+        assert [row["ended"] for row in rows(tmp_path, "episodes")] == [1]
