@@ -501,8 +501,8 @@ def test_damage_that_comes_while_it_is_in_use_does_not_stop_it(tmp_path, clock):
 
 def test_a_file_that_was_deleted_is_made_anew_with_what_is_still_known(tmp_path, clock):
     with remembering(tmp_path, clock) as sink:
-        sink.handle(cry("started"))
-        sink.handle(cry("ended"))
+        sink.handle(cry("started", 100, 101.5))
+        sink.handle(cry("ended", 100, 200, crying_s=80))
         for file in tmp_path.glob("history.sqlite*"):
             file.unlink()
         clock.passes(1.0)
