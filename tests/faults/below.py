@@ -45,11 +45,17 @@ class Below:
 
     def shift(self, wall_s: float, *, since_boot_s: float = 0.0) -> None:
         """Let the wall clock be off by ``wall_s``; with ``since_boot_s`` time has really passed."""
+        self._shifted_s = wall_s, since_boot_s
         data = struct.pack("=qq", round(wall_s * 1e9), round(since_boot_s * 1e9))
         if not self._clock.exists():
             self._clock.write_bytes(data)
         with self._clock.open("r+b") as file:  # in place: the program has it mapped
             file.write(data)
+
+    def jump(self, by_s: float) -> None:
+        """Let the wall clock jump from where it stands, whatever an earlier fault has left."""
+        wall_s, since_boot_s = self._shifted_s
+        self.shift(wall_s + by_s, since_boot_s=since_boot_s)
 
     def hold_device(self) -> None:
         """Another program takes the sound card for itself."""

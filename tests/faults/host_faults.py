@@ -152,14 +152,14 @@ HOST = (
     Fault(
         "clock jumps an hour forward",
         "live",
-        lambda house: house.below.shift(HOUR_S),
+        lambda house: house.below.jump(HOUR_S),
         "The clock jumped forward",
         noticed_within_s=3.0,
     ),
     Fault(
         "clock jumps an hour back",
         "live",
-        lambda house: house.below.shift(0.0),
+        lambda house: house.below.jump(-HOUR_S),
         "The clock jumped back",
     ),
     Fault(
