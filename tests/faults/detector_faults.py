@@ -90,7 +90,7 @@ DETECTOR = (
         _slow_down,
         "The machine is too slow: to keep pace it goes without the likely cause",
         lambda house: house.release(),
-        noticed_within_s=8.0,
+        noticed_within_s=12.0,
         # One step is taken back each half minute without lag.
         back_within_s=120.0,
     ),
