@@ -47,10 +47,10 @@ def root(package, tmp_path_factory) -> Path:
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("debian") / "root"
     clean_root(folder)
-    shutil.copy(package, folder / "root")
+    shutil.copy(package, folder / "srv")
     # libasound2-plugins only leads to the microphone of this test.
     inside(folder, "apt-get update")
-    wanted = f"/root/{package.name} libasound2-plugins"
+    wanted = f"/srv/{package.name} libasound2-plugins"
     said = inside(folder, f"apt-get install --yes --no-install-recommends {wanted}")
     assert "does not listen yet" in said
     return folder
@@ -203,13 +203,13 @@ def test_a_service_that_hangs_is_killed_by_the_watchdog_and_comes_back(machine):
 
 def test_a_missing_secret_is_said_in_one_sentence_and_the_service_tries_on(machine):
     machine.run(
-        "mv /etc/credstore/cradlewatch.mqtt-password /root/kept; systemctl restart cradlewatch.service"
+        "mv /etc/credstore/cradlewatch.mqtt-password /srv/kept; systemctl restart cradlewatch.service"
     )
     log = machine.run("journalctl --unit cradlewatch --no-pager --output cat")
     assert 'mqtt.password_file = "mqtt-password"' in log
     assert "CREDENTIALS" not in log  # the unit itself starts without it
     machine.run(
-        "mv /root/kept /etc/credstore/cradlewatch.mqtt-password; systemctl restart cradlewatch.service"
+        "mv /srv/kept /etc/credstore/cradlewatch.mqtt-password; systemctl restart cradlewatch.service"
     )
     machine.wait_for(SHOW.format("ActiveState"), "active")
 
