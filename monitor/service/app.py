@@ -80,13 +80,7 @@ def build_service(
     bus = MessageBus()
     workers = [SinkWorker(sink, bus.subscribe(sink.name, config.service.queue_length)) for sink in sinks]
     clock = StreamClock()
-    assembler = MessageAssembler(
-        config.device.id,
-        clock,
-        calm_every_s=config.events.calm_every_s,
-        active_every_s=config.events.active_every_s,
-        escalate_every_s=config.events.escalate_every_s,
-    )
+    assembler = message_assembler(config, clock)
 
     def detector(on_end: Callable[[], None]) -> DetectorThread:
         return DetectorThread(
@@ -99,17 +93,7 @@ def build_service(
         bus=bus,
         workers=workers,
         detector=detector,
-        limits=Limits(
-            # The source itself calls the microphone lost first, and says why.
-            lost_after_s=config.microphone.stalled_after_s + 1.0,
-            silent_after_s=config.service.silent_after_s,
-            paced=isinstance(source, Microphone),
-            host=HostLimits(
-                hot_c=config.service.hot_c,
-                disk_low_mb=config.service.disk_low_mb,
-                memory_mb=config.service.memory_mb,
-            ),
-        ),
+        limits=health_limits(config, source),
         timing=Timing(stop_timeout_s=config.service.stop_timeout_s, heartbeat_s=config.service.heartbeat_s),
         watchdog=watchdog,
         state=state,
@@ -121,6 +105,31 @@ def build_service(
         machine=machine,
         model_files=artifacts.files(config.detect.artifacts),
         faults=faults,
+    )
+
+
+def message_assembler(config: Config, clock: StreamClock) -> MessageAssembler:
+    return MessageAssembler(
+        config.device.id,
+        clock,
+        calm_every_s=config.events.calm_every_s,
+        active_every_s=config.events.active_every_s,
+        escalate_every_s=config.events.escalate_every_s,
+    )
+
+
+def health_limits(config: Config, source: AudioSource) -> Limits:
+    """From when on something is called a trouble, as configured."""
+    return Limits(
+        # The source itself calls the microphone lost first, and says why.
+        lost_after_s=config.microphone.stalled_after_s + 1.0,
+        silent_after_s=config.service.silent_after_s,
+        paced=isinstance(source, Microphone),
+        host=HostLimits(
+            hot_c=config.service.hot_c,
+            disk_low_mb=config.service.disk_low_mb,
+            memory_mb=config.service.memory_mb,
+        ),
     )
 
 

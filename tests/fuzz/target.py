@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class NotClearError(AssertionError):
     """A sentence that no parent could act on, or one that tells a secret."""
 
 
-class Target:
+class Target(ABC):
     """Lives in a worker process of its own, in ``folder``. Inputs follow from their number alone.
 
     ``share`` is how many inputs it gets, as a part of the sum of all shares.
@@ -34,18 +35,18 @@ class Target:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @abstractmethod
     def make(self, rng: random.Random) -> Any:
         """An input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, given: Any) -> str:
         """Hand it over: the sentence with which it was rejected, or an empty text.
 
         Whatever is raised is a finding.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what lives as long as the target."""
 
 
