@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import threading
+import socket
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from monitor.bounded_server import BoundedServer, Bounds, tcp_socket
 from monitor.errors import ConfigError
+from monitor.http_answer import Request, Response, http_answer, plain
 
 if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
+    from types import ModuleType
 
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
 log = structlog.get_logger(__name__)
@@ -26,10 +30,11 @@ TOTALS: Final = frozenset(
     }
 )  # fmt: skip
 TOTAL_ENDINGS: Final = ("_delivered", "_retries", "_dropped")
+_BOUNDS: Final = Bounds(connections=16)
 
 
 class MetricsServer:
-    """Serves /metrics on ``listen`` ("127.0.0.1:9464"); each request asks ``report`` anew."""
+    """Serves /metrics on ``listen`` ("127.0.0.1:9464"); each request asks ``report`` again."""
 
     def __init__(self, listen: str, report: Callable[[], Mapping[str, Any]]) -> None:
         host, _, port = listen.rpartition(":")
@@ -37,36 +42,49 @@ class MetricsServer:
         self._port = int(port)
         self._listen = listen
         self._report = report
-        self._server: WSGIServer | None = None
-        self._thread: threading.Thread | None = None
+        self._registry: CollectorRegistry | None = None
+        self._server = BoundedServer("metrics", self._bind, http_answer(self._respond), _BOUNDS)
 
     @property
     def port(self) -> int:
         """Where it really listens; the port 0 asks for any."""
-        return self._port if self._server is None else self._server.server_port
+        address = self._server.address
+        return address[1] if isinstance(address, tuple) else self._port
+
+    @property
+    def fault(self) -> str:
+        """Why nobody can ask, in a sentence; empty while everybody can. Any thread."""
+        reason = self._server.fault
+        return f'metrics.listen = "{self._listen}" cannot be listened to: {reason}.' if reason else ""
 
     def start(self) -> str:
-        """Begin to serve; why that cannot be, or an empty text. Raises ConfigError without the extra."""
-        registry, start_http_server = _library()
-        registry.register(_Figures(self._report))
-        try:
-            self._server, self._thread = start_http_server(self._port, addr=self._host, registry=registry)
-        except OSError as error:
-            return f'metrics.listen = "{self._listen}" cannot be listened to: {error.strerror or error}.'
-        log.info("metrics.open", port=self.port)
-        return ""
+        """Begin to serve; why that cannot be yet, or an empty text. Raises ConfigError without the extra."""
+        library = _library()
+        self._registry = library.CollectorRegistry()
+        self._registry.register(_Figures(self._report))
+        self._server.start()
+        if not self.fault:
+            log.info("metrics.open", port=self.port)
+        return self.fault
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """Serve no more."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout_s)
-        self._server = self._thread = None
+        self._server.stop(timeout_s)
+
+    def _bind(self) -> socket.socket:
+        return tcp_socket(self._host, self._port)
+
+    def _respond(self, request: Request) -> Response:
+        if request.target.partition("?")[0] not in {"/", "/metrics"}:
+            return plain(HTTPStatus.NOT_FOUND)
+        if request.method != "GET":
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED)
+        assert self._registry is not None, "it listens from start() on"
+        encode, content_type = _library().exposition.choose_encoder(request.headers.get("Accept", ""))
+        return Response(HTTPStatus.OK, encode(self._registry), content_type)
 
 
-def _library() -> tuple[Any, Any]:
+def _library() -> ModuleType:
     try:
         # Not above: who does not ask for metrics does not need the library.
         import prometheus_client  # noqa: PLC0415
@@ -75,7 +93,7 @@ def _library() -> tuple[Any, Any]:
             "metrics.listen is set, but the library for it is not installed.",
             "Install it (`pip install 'cradlewatch[metrics]'`), or leave metrics.listen out.",
         ) from error
-    return prometheus_client.CollectorRegistry(), prometheus_client.start_http_server
+    return prometheus_client
 
 
 class _Figures:

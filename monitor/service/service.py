@@ -125,12 +125,11 @@ class Service:
         self._heavy_since_s: float | None = None
         self._status = None if folder is None else StatusServer(folder / NAME, self.report)
         self._metrics = None if metrics_listen is None else MetricsServer(metrics_listen, self.report)
-        self._server_faults: tuple[str, ...] = ()
         self._vitals = VitalsWatch(
             Machine() if machine is None else machine,
             self._state,
             files=model_files,
-            guards=() if self._status is None else (self._status.mend,),
+            guards=() if self._status is None else (self._status.check_path,),
         )
         self._delivery = delivery
         self._told_delivery: DeliveryStatus | None = None
@@ -233,7 +232,8 @@ class Service:
 
     def _other_faults(self) -> Iterator[str]:
         yield self._state.fault
-        yield from self._server_faults
+        for server in self._servers():
+            yield server.fault
         yield from self._desk.faults
         for fault in self._faults:
             yield fault()
@@ -245,7 +245,8 @@ class Service:
             worker.open()
             self._threads.start(f"sink-{worker.name}", worker.run)
         self._desk.open(_now())
-        self._server_faults = tuple(server.start() for server in self._servers())
+        for server in self._servers():
+            server.start()
         self._vitals.read()
         self._source.start()
         self._listening = self._threads.start("detector", self._detector.run)

@@ -37,7 +37,6 @@ from monitor.sinks.sounder import Sounder
 log = structlog.get_logger(__name__)
 
 OUTBOX_FILE: Final = "push.sqlite"
-LISTEN_AGAIN_S: Final = 10.0
 KEY_BYTES: Final = 32
 UNREACHABLE_AFTER_S: Final = 15.0
 """One failed attempt is nothing: the next ones come within seconds."""
@@ -72,8 +71,6 @@ class PushSink(Sink):
         self._saved: PolicyState | None = None
         self._key = b""
         self._listener: AcknowledgeListener | None = None
-        self._listen_fault = ""
-        self._listen_again_s = 0.0
         self._sounder = None if settings.sounder is None else Sounder(settings.sounder)
 
     @property
@@ -93,7 +90,7 @@ class PushSink(Sink):
             self._listener = AcknowledgeListener(
                 self._settings.callback_listen, self._key, self._inbox, self._on_acknowledged
             )
-            self._listen()
+            self._listener.open()
         self._workers = [
             ChannelWorker(channel, self._queue, self._ledger, self._acknowledge_url)
             for channel in self._channels
@@ -115,9 +112,6 @@ class PushSink(Sink):
         self._policy.unreachable = self._ledger.unreachable(UNREACHABLE_AFTER_S) | stuck
         self._carry_out(self._policy.tick(now, hub_reached=reached))
         self._queue.tick()
-        closed = self._listener is not None and not self._listener.is_open
-        if closed and now.monotonic_s >= self._listen_again_s:
-            self._listen()
         if self._sounder is not None:
             self._sounder.step(now.monotonic_s, wanted=self._nobody_knows(now, reached=bool(reached)))
 
@@ -125,7 +119,8 @@ class PushSink(Sink):
     def fault(self) -> str:
         sounder = "" if self._sounder is None else self._sounder.fault()
         stuck = [worker.fault() for worker in self._workers]
-        faults = [self._ledger.fault(), *stuck, self._queue.fault(), self._listen_fault, sounder]
+        listener = "" if self._listener is None else self._listener.fault
+        faults = [self._ledger.fault(), *stuck, self._queue.fault(), listener, sounder]
         return " ".join(fault for fault in faults if fault)
 
     @override
@@ -187,23 +182,6 @@ class PushSink(Sink):
         return False
 
     # --- acknowledging ----------------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        assert self._listener is not None
-        try:
-            self._listener.open()
-        except OSError as error:
-            self._listen_again_s = self._now().monotonic_s + LISTEN_AGAIN_S
-            fault = (
-                f'push.callback_listen = "{self._settings.callback_listen}" cannot be listened to: '
-                f"{error.strerror or error}. Is the port taken by another program?"
-            )
-            if fault != self._listen_fault:
-                log.warning("push.callback_closed", reason=fault)
-            self._listen_fault = fault
-        else:
-            self._listen_fault = ""
-            log.info("push.callback_open", port=self._listener.port)
 
     def _acknowledge_url(self, notification: Notification, channel: str) -> str:
         url = self._settings.callback_url

@@ -13,6 +13,8 @@ GROUND = [
     "monitor.messages",
     "monitor.commands",
     "monitor.files",
+    "monitor.bounded_server",
+    "monitor.http_answer",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -22,6 +24,8 @@ MAY_IMPORT = {
     "monitor.messages": [],
     "monitor.commands": [],
     "monitor.files": [],
+    "monitor.bounded_server": [],
+    "monitor.http_answer": ["monitor.bounded_server"],
     "monitor.config": ["monitor.errors"],
     "monitor.log": [],
     "monitor.capture": GROUND,

@@ -37,7 +37,7 @@ class Spoken:
 
 
 class CallbackTarget(Target):
-    """Raw bytes to the acknowledging listener, from many addresses: each may ask 60 times a minute."""
+    """Raw bytes to the acknowledging listener, from many addresses: each may guess 60 times a minute."""
 
     name = "phone callback"
     share = 6_000

@@ -1,6 +1,11 @@
 """The metrics of a running service as Prometheus gets them."""
 
+import contextlib
+import socket
 import sys
+import threading
+import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 
@@ -8,10 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.errors import ConfigError
-from monitor.messages import HealthMessage
+from monitor.messages import DeliveryMessage, HealthMessage
 from monitor.service.metrics import MetricsServer
 from monitor.sinks.memory import ListSink
 from monitor.sinks.push_delivery import DeliveryStatus
+from tests.access import open_files
 from tests.broker import HOST, free_port
 from tests.service.scripted import ScriptedSource, noise, service
 from tests.service.test_service import InThread
@@ -37,7 +43,7 @@ def test_a_running_service_tells_its_figures():
         ScriptedSource([noise(0)]), [sink], metrics_listen=f"{HOST}:{port}", delivery=lambda: delivery
     )
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(DeliveryMessage), 10.0)
         found = scraped(port)
     assert found["cradlewatch_state", "ok"] == 1
     assert found["cradlewatch_state", "fault"] == 0
@@ -62,6 +68,43 @@ def test_a_port_that_is_taken_is_said_and_stops_nothing():
     [reason] = sink.of(HealthMessage)[0].reasons
     assert reason.startswith(f'metrics.listen = "{HOST}:{first.port}" cannot be listened to')
     first.stop()
+
+
+def test_a_thousand_idle_connections_cost_neither_threads_nor_descriptors():
+    """Issue: each took both, and the broker could not be reached again."""
+    figures = report()
+    server = MetricsServer(f"{HOST}:0", lambda: figures)
+    assert server.start() == ""
+    threads, files = threading.active_count(), open_files()
+    with contextlib.ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(socket.create_connection((HOST, server.port), 10))
+        began_s = time.monotonic()
+        assert scraped(server.port)["cradlewatch_state", "ok"] == 1
+        assert time.monotonic() - began_s < 1.0
+        assert threading.active_count() == threads
+        assert open_files() - 1000 <= files + 17
+    server.stop()
+
+
+def report():
+    sink = ListSink()
+    subject = service(ScriptedSource([noise(0)]), [sink])
+    with InThread(subject):
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        return subject.report()
+
+
+def test_it_serves_its_path_and_nothing_else():
+    server = MetricsServer(f"{HOST}:0", dict)
+    assert server.start() == ""
+    for method, path, status in (("GET", "/favicon.ico", 404), ("POST", "/metrics", 405), ("PUT", "/", 501)):
+        request = urllib.request.Request(f"http://{HOST}:{server.port}{path}", method=method)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=10)
+        assert caught.value.code == status
+        caught.value.close()
+    server.stop()
 
 
 def test_without_the_library_the_remedy_is_told(monkeypatch):

@@ -10,6 +10,8 @@ import pytest
 
 from monitor.errors import MonitorError
 from monitor.service.status_socket import StatusServer, ask
+from tests.access import open_files
+from tests.broker import wait_until
 
 
 def test_each_connection_gets_one_fresh_answer(tmp_path):
@@ -73,18 +75,40 @@ def test_what_no_service_of_ours_says_is_one_sentence(tmp_path, answer):
         speaker.join()
 
 
-def test_a_deleted_socket_is_made_anew(tmp_path):
+def test_a_deleted_socket_is_made_again(tmp_path):
     path = tmp_path / "status.sock"
     server = StatusServer(path, lambda: {"ok": True})
     assert server.start() == ""
     path.unlink()
-    server.mend()
+    server.check_path()
+    wait_until(path.exists, "the socket is back")
     assert ask(path) == {"ok": True}
     assert path.stat().st_mode & 0o777 == 0o600
-    server.mend()
+    before = path.stat().st_ino
+    server.check_path()
+    assert ask(path) == {"ok": True}
+    assert path.stat().st_ino == before
     server.stop()
-    server.mend()
+    server.check_path()
     assert not path.exists()
+
+
+def test_a_thousand_who_ask_and_never_listen_keep_nobody_out(tmp_path):
+    """Each takes nothing of an answer that is longer than the kernel holds."""
+    path = tmp_path / "s"
+    server = StatusServer(path, lambda: {"much": "x" * 1_000_000})
+    server.start()
+    threads, files = threading.active_count(), open_files()
+    with contextlib.ExitStack() as stack:
+        for _ in range(1000):
+            rude = stack.enter_context(socket.socket(socket.AF_UNIX))
+            rude.setblocking(False)
+            with contextlib.suppress(BlockingIOError):  # the queue is full for a moment
+                rude.connect(str(path))
+        assert len(ask(path)["much"]) == 1_000_000
+        assert threading.active_count() == threads
+        assert open_files() - 1000 <= files + 10
+    server.stop()
 
 
 def test_it_answers_when_no_file_can_be_opened_any_more(tmp_path):

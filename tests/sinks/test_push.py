@@ -23,6 +23,7 @@ from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_queue import PushQueue
 from monitor.sinks.push_settings import ChannelSettings, PushSettings
 from monitor.sinks.push_worker import ChannelWorker
+from tests.broker import wait_until
 from tests.sinks.messages import episode, health
 from tests.sinks.push_room import EVENING, HEAD, Clock
 from tests.sinks.receivers import HttpReceiver, free_port
@@ -406,9 +407,7 @@ def test_a_taken_port_is_a_fault_and_is_had_when_it_is_free():
             assert f"127.0.0.1:{port}" in sink.fault()
             assert sink.callback_port == 0
             taken.close()
-            clock.advance(11)
-            sink.tick()
-            assert sink.callback_port == port
+            wait_until(lambda: sink.callback_port == port, "the port is free")
             assert sink.fault() == ""
 
 
