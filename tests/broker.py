@@ -305,6 +305,10 @@ class Subscriber:
     def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(DEADLINE_S)
 
+    def send(self, topic: str, payload: str) -> None:
+        """Publish with QoS 0, as a hub sends commands, and do not wait."""
+        self._client.publish(topic, payload, qos=0)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

@@ -85,6 +85,7 @@ class MessageQueue:
         self._waiting: dict[Hashable, _Waiting] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._woken = False
         self._superseded = 0
         self._dropped = 0
         self._lost_alerts = 0
@@ -106,15 +107,22 @@ class MessageQueue:
             self._changed.notify()
 
     def get(self, timeout_s: float) -> AnyMessage | None:
-        """The next message in order; None when none came in time or the queue is closed and empty."""
+        """The next message in order; None when none came in time, or the reader was woken."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._waiting or self._closed or self._woken, timeout_s)
             if not self._waiting:
+                self._woken = False
                 return None
             message = self._waiting.pop(next(iter(self._waiting))).message
             if not self._waiting:
                 self._overflowing = False
             return message
+
+    def wake(self) -> None:
+        """Let a ``get`` that waits, or else the next one, return at once. Any thread."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
 
     def close(self) -> None:
         """Let ``get`` no longer wait; what is in the queue can still be had."""

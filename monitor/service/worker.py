@@ -73,6 +73,7 @@ class SinkWorker:
 
     def open(self) -> None:
         """Raises ConfigError when the sink's configuration can never work."""
+        self._sink.wakes(self._queue.wake)
         try:
             self._sink.open()
         except PermanentSinkError as error:
@@ -109,14 +110,19 @@ class SinkWorker:
 
     def _step(self) -> None:
         message = self._queue.get(max(0.0, self._next_tick - self._clock()))
-        if message is not None:
+        if message is None:
+            self._tick()  # due, or the sink has heard something
+        else:
             self._deliver(message)
-        self._tick_when_due()
+            self._tick_when_due()
 
     def _tick_when_due(self) -> None:
         if self._clock() >= self._next_tick:
-            self._next_tick = self._clock() + self._tick_every_s
-            self._sink.tick()
+            self._tick()
+
+    def _tick(self) -> None:
+        self._next_tick = self._clock() + self._tick_every_s
+        self._sink.tick()
 
     def _deliver(self, message: AnyMessage) -> None:
         """Offer ``message`` until it is taken, refused for good, or the deadline has passed."""

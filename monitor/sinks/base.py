@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from monitor.messages import AnyMessage
@@ -13,6 +14,10 @@ class Sink(Protocol):
     @property
     def name(self) -> str:
         """For logs and health."""
+
+    def wakes(self, wake: Callable[[], None]) -> None:  # noqa: ARG002  # most sinks have no use for it
+        """Before ``open``: what to call, from any thread, to be ticked at once and not within a second."""
+        return None  # noqa: RET501  # an empty body would make it abstract
 
     def open(self) -> None:
         """Begin; must not wait for a network.
@@ -28,7 +33,7 @@ class Sink(Protocol):
         """
 
     def tick(self) -> None:
-        """Called about once a second between messages: reconnect work, re-sent state."""
+        """Called about once a second between messages, and when the sink woke its worker."""
 
     def fault(self) -> str:
         """Why messages do not get through at the moment; empty while all is well. Any thread."""

@@ -90,7 +90,9 @@ class MqttSink(Sink):
         self._jitter_s = jitter_s
         self._monotonic_s = monotonic_s
         self._topics = Topics.of(settings)
-        self._link = MqttLink(settings, will=homeassistant.availability(self._topics, homeassistant.OFFLINE))
+        will = homeassistant.availability(self._topics, homeassistant.OFFLINE)
+        self._link = MqttLink(settings, will=will, wake=self._on_heard)
+        self._wake: Callable[[], None] | None = None
         self._outbox = Outbox(
             settings.outbox_file, capacity=settings.outbox_capacity, now=now, monotonic_s=monotonic_s
         )
@@ -111,6 +113,14 @@ class MqttSink(Sink):
     @override
     def name(self) -> str:
         return "mqtt"
+
+    @override
+    def wakes(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def _on_heard(self) -> None:
+        if self._wake is not None:
+            self._wake()
 
     @override
     def open(self) -> None:

@@ -10,6 +10,7 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -96,7 +97,21 @@ class Incoming:
 
 SessionReport = Accepted | Refused | Unreachable | Closed | Acknowledged | Dropped | Subscribed | Incoming
 
-ReportQueue = queue.SimpleQueue[tuple[int, SessionReport]]
+
+class ReportQueue:
+    """What paho heard, by the session's number; ``wake`` is called after each report and must not wait."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._queue: queue.SimpleQueue[tuple[int, SessionReport]] = queue.SimpleQueue()
+
+    def put(self, number: int, report: SessionReport) -> None:
+        self._queue.put((number, report))
+        self._wake()
+
+    def get(self, timeout_s: float) -> tuple[int, SessionReport]:
+        """The oldest; waits up to ``timeout_s`` for one. Raises queue.Empty."""
+        return self._queue.get(block=timeout_s > 0, timeout=timeout_s)
 
 
 class MqttSession:
@@ -205,7 +220,7 @@ class MqttSession:
         self._client.on_message = self._on_message
 
     def _report(self, report: SessionReport) -> None:
-        self._reports.put((self.number, report))
+        self._reports.put(self.number, report)
 
     def _drop(self) -> None:
         """Take back what is unacknowledged.

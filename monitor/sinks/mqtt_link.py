@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,13 +60,19 @@ LinkReport = Connected | Disconnected | Acknowledged | Dropped | Subscribed | In
 class MqttLink:
     """Connects, stays connected and says what happens. One thread owns it; ``fault`` is for any.
 
-    ``will`` is what the broker publishes for us when we vanish.
+    ``will`` is what the broker publishes for us when we vanish. ``wake`` is called, on paho's thread, when
+    there is something to report; it must not wait.
     """
 
-    def __init__(self, settings: MqttSettings, will: Publication | None = None) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        will: Publication | None = None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._will = will
-        self._queue: ReportQueue = queue.SimpleQueue()
+        self._queue = ReportQueue(wake)
         self._session: MqttSession | None = None
         self._silent_closures = 0
         self._fault: Fault | None = mqtt_faults.not_yet(settings)
@@ -111,7 +118,7 @@ class MqttLink:
         found: list[LinkReport] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                number, raw = self._queue.get(block=timeout_s > 0, timeout=timeout_s)
+                number, raw = self._queue.get(timeout_s)
                 timeout_s = 0.0
                 self._note_answers(raw)
                 # A session that was replaced has nothing to say, except what it left undelivered.

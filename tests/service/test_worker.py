@@ -1,6 +1,7 @@
 """The worker against sinks that fail in each of the ways that sinks may fail."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Self
 
@@ -177,3 +178,44 @@ def test_an_unknown_error_ends_the_thread_as_a_failure_and_closes_the_sink():
     assert running.threads.failure is not None
     assert isinstance(running.threads.failure.error, ZeroDivisionError)
     assert sink.closed_with is not None
+
+
+class WakingSink(ListSink):
+    """Hears of something between messages, and says so; it is ticked once for the asking."""
+
+    def __init__(self) -> None:
+        super().__init__("waking")
+        self.wake: Callable[[], None] = lambda: None
+        self.ticked = threading.Semaphore(0)
+
+    @override
+    def wakes(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+
+    @override
+    def tick(self) -> None:
+        self.ticked.release()
+
+
+def test_a_sink_that_hears_something_is_ticked_at_once():
+    sink = WakingSink()
+    worker = SinkWorker(sink, MessageQueue("waking"), tick_every_s=3600.0)
+    worker.open()
+    threads = Threads()
+    threads.start("sink", worker.run)
+    for _ in range(3):
+        sink.wake()
+        assert sink.ticked.acquire(timeout=20.0)
+    worker.request_stop(Deadline(5.0))
+    assert threads.join(Deadline(20.0)) == []
+
+
+def test_a_wake_while_the_worker_is_busy_is_not_lost():
+    queue = MessageQueue("busy")
+    queue.wake()
+    assert queue.get(3600.0) is None
+    queue.wake()
+    queue.put(episode("first"))
+    assert (taken := queue.get(3600.0)) is not None
+    assert taken.event_id == "first"
+    assert queue.get(3600.0) is None
