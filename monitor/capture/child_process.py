@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from monitor.capture.ring import RingReader, create_shared_memory
 from monitor.errors import ConfigError, DeviceError, DeviceLostError, DeviceNotFoundError
+from monitor.helper_process import CRASHED, environment, how_it_ended
 
 RING_CAPACITY: Final = 480_000
 """Samples: 10 s at 48 kHz, 30 s at 16 kHz. Only what is used takes memory."""
@@ -86,7 +88,8 @@ class CaptureChild:
             )
         if ended:
             status = self._process.returncode
-            raise DeviceLostError(f"The microphone is lost: the capture process ended with status {status}.")
+            reason = f"The microphone is lost: the capture process {how_it_ended(status)}."
+            raise DeviceLostError(reason, CRASHED if status < 0 and status != -signal.SIGKILL else "")
         if self.ring.written == 0 and now_s - self.started_s > opened_within_s:
             raise DeviceLostError(f"The sound system delivers no audio within {opened_within_s:g} s.")
 
@@ -124,7 +127,6 @@ def spawn(arguments: list[str], pass_fds: tuple[int, ...] = ()) -> subprocess.Po
     packages, which takes time and memory; instead it gets our own ``sys.path``, so that a clone, a
     virtual environment and a wheel all work alike.
     """
-    path = os.pathsep.join(entry or "." for entry in sys.path)
     try:
         return subprocess.Popen(  # noqa: S603  (our own module, no shell)
             [sys.executable, "-P", "-S", "-m", "monitor.capture.child", *arguments],
@@ -134,7 +136,7 @@ def spawn(arguments: list[str], pass_fds: tuple[int, ...] = ()) -> subprocess.Po
             bufsize=0,
             pass_fds=pass_fds,
             process_group=0,  # not reached by Ctrl-C at the terminal
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(os.environ),
         )
     except OSError as error:
         raise DeviceError(f"The capture process cannot be started: {error}.") from error

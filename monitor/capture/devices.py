@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from monitor.capture.child_process import DeviceRequest, close_pipes, refusal, spawn
 from monitor.errors import DeviceError
+from monitor.helper_process import CRASHED, how_it_ended
 
 LISTED_WITHIN_S: Final = 10.0
 
@@ -60,6 +61,10 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> Any:
             )
         part = process.stdout.read(65_536)
         if not part:
-            raise DeviceError(f"The capture process ended with status {process.wait()} and listed nothing.")
+            status = process.wait()
+            raise DeviceError(
+                f"The capture process {how_it_ended(status)} and listed nothing.",
+                CRASHED if status < 0 else "",
+            )
         heard += part
     return json.loads(heard)

@@ -1,10 +1,13 @@
-"""The sounder's process: one alarm through PortAudio, and nothing else.
+"""The sounder's process: it waits, plays one alarm through PortAudio when it is told to, and ends.
 
-``python -P -m monitor.sinks.sounder_child '{"device": null, "tone_hz": 880, "volume": 0.8}'`` plays and
-ends. PortAudio may hang for ever in a sound system that froze, so the service kills this process when it
+``echo play | python -P -m monitor.sinks.sounder_child '{"device": null, "tone_hz": 880, "volume": 0.8}'``
+
+It starts long before the alarm, looks for its speaker and says so: what is missing is known while somebody
+can still see to it, and an alarm needs neither a new process nor the disk. It leaves when its standard input
+closes. PortAudio may hang for ever in a sound system that froze, so the service kills this process when it
 takes too long; should the service be gone by then, the alarm clock of the kernel does.
 
-It says in one JSON object on standard output what came of it.
+It says in JSON objects on standard output, one a line, what it found and what came of it.
 """
 
 from __future__ import annotations
@@ -37,15 +40,32 @@ def main(arguments: list[str]) -> NoReturn:
     report = os.dup(1)
     os.dup2(2, 1)  # what C libraries print there is no report
     try:
-        answer = play(_portaudio(), **json.loads(arguments[0]))
+        settings = json.loads(arguments[0])
+        sounddevice = _portaudio()
+        _tell(report, {"ready": prepare(sounddevice, **settings)})
+        _wait_for_order()
+        # The list of devices is as old as the library's start.
+        sounddevice._initialize()  # noqa: SLF001 - the library has no public one
+        answer = play(sounddevice, **settings)
         status = EXIT_DONE
     except RefusedError as error:
         answer, status = {"error": error.code, "message": str(error)}, EXIT_REFUSED
     except Exception as error:  # noqa: BLE001  (last stop of this process: the parent must hear of it)
         answer = {"error": "internal", "message": f"{type(error).__name__}: {error}"}
         status = EXIT_REFUSED
-    os.write(report, json.dumps(answer).encode())
+    _tell(report, answer)
     os._exit(status)  # not through PortAudio's own end, which may hang
+
+
+def _tell(report: int, message: dict[str, Any]) -> None:
+    os.write(report, json.dumps(message).encode() + b"\n")
+
+
+def _wait_for_order() -> None:
+    signal.alarm(0)
+    if not os.read(0, 64):
+        os._exit(EXIT_DONE)  # the service is gone
+    signal.alarm(LIVES_S)
 
 
 def _portaudio() -> ModuleType:
@@ -53,6 +73,14 @@ def _portaudio() -> ModuleType:
         return importlib.import_module("sounddevice")
     except OSError as error:
         raise RefusedError("no_portaudio", str(error)) from error
+
+
+def prepare(sounddevice: ModuleType, device: str | int | None, tone_hz: float, volume: float) -> str:
+    """Find the speaker and make the alarm for it; its name. Holds no device meanwhile."""
+    chosen = choose(list(sounddevice.query_devices()), default_of(sounddevice), device)
+    alarm(round(chosen["default_samplerate"]), tone_hz, volume)
+    sounddevice._terminate()  # noqa: SLF001 - as above
+    return str(chosen["name"])
 
 
 def play(sounddevice: ModuleType, device: str | int | None, tone_hz: float, volume: float) -> dict[str, Any]:
@@ -68,7 +96,7 @@ def play(sounddevice: ModuleType, device: str | int | None, tone_hz: float, volu
             fault = str(error)
             continue
         stream.start()
-        stream.write(alarm(rate_hz, tone_hz, volume).tobytes())
+        stream.write(alarm(rate_hz, tone_hz, volume))
         stream.stop()  # waits until all has been played
         return {"device": chosen["name"], "rate_hz": rate_hz}
     raise RefusedError("cannot_open", f"{chosen['name']!r}: {fault}")

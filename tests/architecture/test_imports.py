@@ -15,6 +15,7 @@ GROUND = [
     "monitor.files",
     "monitor.bounded_server",
     "monitor.http_answer",
+    "monitor.helper_process",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "monitor.commands": [],
     "monitor.files": [],
     "monitor.bounded_server": [],
+    "monitor.helper_process": [],
     "monitor.http_answer": ["monitor.bounded_server"],
     "monitor.config": ["monitor.errors"],
     "monitor.log": [],
@@ -143,6 +145,13 @@ def test_a_library_is_imported_only_in_its_place(module):
 def test_a_library_that_touches_the_world_has_exactly_its_places(library):
     users = [module for module, used in imports().items() if any(is_within(name, library) for name in used)]
     assert users == PLACES[library]
+
+
+def test_the_sounder_child_stays_small():
+    """It waits all night: without numpy, and without anything of ours but its tone."""
+    ours = {name for name in imports()["monitor.sinks.sounder_child"] if is_within(name, "monitor")}
+    assert ours == {"monitor.sinks.sounder_tone"}
+    assert not any(is_within(name, "numpy") for module in ours for name in imports()[module])
 
 
 def test_the_capture_child_stays_small():

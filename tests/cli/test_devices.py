@@ -17,3 +17,12 @@ def test_without_any_device_the_remedy_is_told(monkeypatch, capsys):
     monkeypatch.setattr("monitor.cli.devices.list_devices", list)
     assert main(["devices"]) == 2
     assert capsys.readouterr().err.startswith("cradlewatch: error: There is no input device.")
+
+
+def test_a_sound_system_that_crashes_is_one_sentence_with_its_remedy(monkeypatch, tmp_path, capsys):
+    """PortAudio aborts over an ALSA without any configuration."""
+    (tmp_path / "asound.conf").write_text("")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    assert main(["devices"]) == 1
+    error = capsys.readouterr().err
+    assert "was ended by SIGABRT and listed nothing. The sound system crashed: " in error

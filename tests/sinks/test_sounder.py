@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,12 @@ import soundfile
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.messages import ControlsMessage
+from monitor.sinks import sounder_tone
 from monitor.sinks.push import PushSink
 from monitor.sinks.push_settings import ChannelSettings, PushSettings, SounderSettings
 from monitor.sinks.sounder import EVERY_S, Sounder, played
 from monitor.sinks.sounder_child import RefusedError, choose
-from monitor.sinks.sounder_tone import ALARM_S, BEEP_S, BEEPS, GAP_S, alarm
+from monitor.sinks.sounder_tone import ALARM_S, BEEP_S, BEEPS, GAP_S
 from monitor.types import Block, EpisodeStarted, SampleIndex
 from tests.sinks.messages import episode, health
 from tests.sinks.push_room import HEAD, Clock
@@ -28,6 +30,10 @@ from tests.sinks.test_push import ListInbox, alert, controls
 from tests.virtual_microphone import plugged_in
 
 DEADLINE_S = 25.0
+
+
+def alarm(rate_hz, tone_hz, volume):
+    return np.frombuffer(sounder_tone.alarm(rate_hz, tone_hz, volume), np.int16)
 
 
 def loudest_hz(audio, rate_hz):
@@ -109,17 +115,66 @@ def test_what_the_process_says_becomes_a_sentence():
     missing = played(json.dumps({"error": "not_found", "message": "1: 'x'"}).encode(), 3, settings)
     assert missing.fault == "there is no output device 'hdmi'. There is: 1: 'x'."
     assert "sounder.device" in missing.remedy
-    assert "status -9" in played(b"", -9, settings).fault
-    assert played(b'{"device": "default", "rate_hz": 48000}', 0, settings).device == "default, 48000 Hz"
+    none = played(json.dumps({"error": "not_found", "message": ""}).encode(), 3, SounderSettings())
+    assert none.fault == "there is no default output device. There is none at all."
+    assert none.remedy == "Plug a speaker in, or set sounder.device."
+    report = b'{"ready": "x"}\n{"device": "default", "rate_hz": 48000}\n'
+    assert played(report, 0, settings).device == "default, 48000 Hz"
+
+
+@pytest.mark.parametrize("answer", [b"", b'{"ready": "default"}\n'])
+def test_a_process_that_crashes_is_a_sentence_with_a_remedy(answer):
+    crashed = played(answer, -signal.SIGABRT, SounderSettings())
+    assert crashed.fault == "its process was ended by SIGABRT and said nothing."
+    assert "crashed" in crashed.remedy
+
+
+def test_a_process_that_cannot_be_started_is_a_fault_before_the_alarm(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    sounder = Sounder(SounderSettings())
+    sounder.step(0.0, wanted=False)
+    assert sounder.fault().startswith("sounder: its process cannot be started: No such file")
+    monkeypatch.undo()
+    sounder.step(29.0, wanted=False)
+    assert sounder._child is None, "not at every look"
+    sounder.step(30.0, wanted=False)
+    assert sounder._child is not None
+    sounder.close()
+
+
+@pytest.mark.audio_device
+def test_a_missing_speaker_is_a_fault_before_the_alarm(monkeypatch, tmp_path):
+    sounder = Sounder(SounderSettings(device="no such speaker"))
+    with plugged_in(monkeypatch, tmp_path):
+        sounder.step(0.0, wanted=False)
+        _until(lambda: sounder.step(1.0, wanted=False) or sounder.fault())
+        assert "there is no output device 'no such speaker'. There is: " in sounder.fault()
+        assert sounder.look().fault in sounder.fault()
+        assert Sounder(SounderSettings()).look().device == "default"
+    sounder.close()
+
+
+def test_a_sound_system_that_crashes_is_a_fault_before_the_alarm(monkeypatch, tmp_path):
+    """PortAudio aborts over an ALSA without any configuration."""
+    (tmp_path / "asound.conf").write_text("")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    sounder = Sounder(SounderSettings())
+    sounder.step(0.0, wanted=False)
+    _until(lambda: sounder.step(1.0, wanted=False) or sounder.fault())
+    assert "was ended by SIGABRT and said nothing. The sound system crashed: " in sounder.fault()
+    sounder.close()
 
 
 def test_there_is_no_second_process_beside_one_that_cannot_be_killed(monkeypatch):
     """As inside of a driver that hangs, which cannot be had here."""
-    with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         kill, children = child.kill, [child]
         monkeypatch.setattr(child, "kill", lambda: None)
+        monkeypatch.setattr(
+            "monitor.sinks.sounder.subprocess.Popen",
+            lambda *_, **__: children.pop() if children else pytest.fail("another"),
+        )
         sounder = Sounder(SounderSettings())
-        monkeypatch.setattr(sounder, "_spawn", lambda: children.pop() if children else pytest.fail("another"))
         sounder.step(0.0, wanted=True)
         for now_s in (10.0, 12.0, 24.0, 240.0):
             sounder.step(now_s, wanted=True)
@@ -136,25 +191,46 @@ def test_the_tone_comes_out_of_the_speaker_again_and_again(tmp_path, monkeypatch
     raw = tmp_path / "room.raw"
     sounder = Sounder(SounderSettings(tone_hz=1000.0, volume=0.5))
     with plugged_in(monkeypatch, tmp_path, rate_hz=48_000) as speaker, recording(raw):
-        sounder.step(0.0, wanted=True)
-        _until(lambda: sounder.step(1.0, wanted=True) or sounder.alarms == 1)
+        waiting = ready(sounder, 0.0)
+        sounder.step(600.0, wanted=True)
+        assert sounder._child.process is waiting, "what waited since the start sounds"
+        _until(lambda: sounder.step(601.0, wanted=True) or sounder.alarms == 1)
         assert sounder.fault() == ""
         end = raw.stat().st_size + 48_000
         _until(lambda: raw.stat().st_size > end)
         check_alarm(np.frombuffer(raw.read_bytes()[: end // 2 * 2], np.int16).astype(float))
-        sounder.step(EVERY_S - 0.1, wanted=True)
-        assert sounder._child is None, "it pauses, so that the baby is heard"
+        sounder.step(600.0 + EVERY_S - 0.1, wanted=True)
+        assert not sounder._child.ordered, "it pauses, so that the baby is heard"
+        ready(sounder, 600.0 + EVERY_S - 0.1, wanted=True)
         speaker.freeze()
-        sounder.step(EVERY_S, wanted=True)
-        child = sounder._child
-        sounder.step(EVERY_S + 9.9, wanted=True)
+        sounder.step(600.0 + EVERY_S, wanted=True)
+        child = sounder._child.process
+        sounder.step(600.0 + EVERY_S + 9.9, wanted=True)
         assert child.wait(DEADLINE_S) == -signal.SIGKILL
         assert "took no sound" in sounder.fault()
-        sounder.step(2 * EVERY_S, wanted=True)
-        child = sounder._child
-        sounder.step(2 * EVERY_S, wanted=False)
+        sounder.step(600.0 + 2 * EVERY_S, wanted=True)
+        child = sounder._child.process
+        sounder.step(600.0 + 2 * EVERY_S, wanted=False)
         assert child.wait(DEADLINE_S) == -signal.SIGKILL, "acknowledged: silent at once"
         speaker.thaw()
+        sounder.close()
+
+
+@pytest.mark.audio_device
+def test_the_process_that_waits_leaves_with_the_service(tmp_path, monkeypatch):
+    sounder = Sounder(SounderSettings())
+    with plugged_in(monkeypatch, tmp_path, rate_hz=48_000):
+        child = ready(sounder, 0.0)
+        child.stdin.close()
+        assert child.wait(DEADLINE_S) == 0
+        sounder.close()
+
+
+def ready(sounder, now_s, *, wanted=False):
+    """The process that waits for its order."""
+    sounder.step(now_s, wanted=wanted)
+    _until(lambda: sounder.step(now_s, wanted=wanted) or (sounder._child and sounder._child.ready))
+    return sounder._child.process
 
 
 @contextmanager
