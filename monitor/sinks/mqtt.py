@@ -212,6 +212,8 @@ class MqttSink(Sink):
         change = self._ledger.change(message)
         items = mqtt_events.items(message, made, self._settings.event_expiry_s)
         self._outbox.put(*items, remember=change.remember, forget=change.forget)
+        if any(item.kind in mqtt_events.ALARMS for item in items) and not self._link.connected:
+            self._link.hurry()
         return self._remember_states(made)
 
     def _remember_states(self, made: list[Publication]) -> list[Publication]:
@@ -253,9 +255,10 @@ class MqttSink(Sink):
 
     def _on_connected(self, report: Connected) -> None:
         self._connections += 1
-        self._told = None
         self._events.link_lost()
-        log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
+        if not self._link.unsteady:  # which has been told, once
+            self._told = None
+            log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
         self._subscribe()
         self._announced = True
         self._announce()
@@ -272,7 +275,7 @@ class MqttSink(Sink):
             self._asked[self._link.subscribe(topic, qos=0)] = topic
 
     def _on_disconnected(self, report: Disconnected) -> None:
-        if report.fault != self._told:
+        if report.fault != self._told and not self._link.unsteady:
             log.warning("mqtt.disconnected", fault=str(report.fault))
         self._told = report.fault
         self._events.link_lost()

@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from monitor.commands import MAX_PAYLOAD
 from monitor.errors import PermanentSinkError
+from monitor.sinks.mqtt_back_off import BackOff
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,9 @@ class Closed:
 
     answered: bool
     reason: str
+    code: int = 0
+    """Of MQTT 5, where the broker said why; else 0 or paho's own."""
+    stood_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +132,21 @@ class MqttSession:
         will: Publication | None,
         number: int,
         reports: ReportQueue,
+        back_off: BackOff,
     ) -> None:
         self.number = number
+        self._held_after_s = settings.held_after_s
+        self._back_off = back_off
+        self._tries = 0
+        self._go_on = threading.Event()
+        self._ended = False
         self._version = version
         self._reports = reports
         self._answered = False
         self._asked_at_s: float | None = None
         self._thread: threading.Thread | None = None
         self._up = threading.Event()
+        self._up_at_s = 0.0
         self._client = _client(settings, version, will)
         self._set_callbacks()
         self._client.connect_async(
@@ -177,6 +188,10 @@ class MqttSession:
         """Ask for ``topic``; the message id comes back in :class:`Subscribed`. None when offline."""
         return self._client.subscribe(topic, qos=qos)[1]
 
+    def hurry(self) -> None:
+        """Let the pause before the next try be over. Any thread."""
+        self._go_on.set()
+
     @property
     def alive(self) -> bool:
         """False when an error that paho does not expect has ended its thread."""
@@ -184,8 +199,10 @@ class MqttSession:
 
     def end(self, timeout_s: float) -> None:
         """Disconnect and end paho's thread, but wait no longer than ``timeout_s``."""
+        self._ended = True
         self._drop()
         self._client.disconnect()
+        self.hurry()
         # loop_stop() joins without a limit, and paho's thread may stand in a name look-up.
         started_s = time.monotonic()
         joiner = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
@@ -234,9 +251,19 @@ class MqttSession:
 
     def _on_pre_connect(self, _client: paho.Client, _userdata: Any) -> None:
         self._thread = threading.current_thread()
+        self._pause()
         self._answered = False
         self._asked_at_s = None
         self._drop()
+
+    def _pause(self) -> None:
+        """Wait before each try but the first; paho's own pause cannot be cut short and forgets drops."""
+        self._tries += 1
+        self._go_on.clear()  # who was in a hurry before this has been served by the try that failed
+        if self._tries > 1 and not self._ended:
+            self._go_on.wait(self._back_off.pause_s())
+        if self._ended:
+            raise ConnectionAbortedError  # the way to tell paho; nobody hears of it
 
     def _on_socket_open(self, _client: paho.Client, _userdata: Any, _socket: Any) -> None:
         self._asked_at_s = time.monotonic()
@@ -249,12 +276,15 @@ class MqttSession:
         if reason.is_failure:
             self._report(Refused(reason.value, str(reason)))
         else:
+            self._up_at_s = time.monotonic()
             self._up.set()
             self._report(Accepted())
 
     def _on_connect_fail(self, _client: paho.Client, _userdata: Any) -> None:
         # paho calls this from its except block and passes no error: it is the one being handled. Its
         # traceback would keep the socket open for as long as the report is kept.
+        if self._ended:
+            return
         error = sys.exc_info()[1] or OSError("no reason given")
         error.__traceback__ = None
         self._report(Unreachable(error))
@@ -265,8 +295,11 @@ class MqttSession:
         stood = self._up.is_set()
         self._up.clear()
         self._asked_at_s = None
+        stood_s = time.monotonic() - self._up_at_s if stood else 0.0
+        if stood:
+            self._back_off.dropped(held=stood_s >= self._held_after_s)
         if stood or not self._answered:  # a refusal has been reported already
-            self._report(Closed(stood, str(reason)))
+            self._report(Closed(stood, str(reason), reason.value, stood_s))
 
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
@@ -302,8 +335,7 @@ def _client(settings: MqttSettings, version: Version, will: Publication | None) 
     )
     client.connect_timeout = settings.connect_timeout_s
     client.max_queued_messages_set(settings.max_waiting)
-    # paho declares whole seconds and only multiplies and sleeps.
-    client.reconnect_delay_set(settings.reconnect_min_s, settings.reconnect_max_s)  # type: ignore[arg-type]
+    client.reconnect_delay_set(0, 0)  # the pause is ours
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password)
     if settings.tls:

@@ -45,7 +45,7 @@ RETRY_UNHEARD_S: Final = 10.0
 _NO_MATCHING_SUBSCRIBERS: Final = 16
 """A success of MQTT 5 (OASIS standard, section 3.4.2.1). Brokers need not tell, and many do."""
 
-_ALARMS: Final = frozenset({"started", "escalated", "test"})
+ALARMS: Final = frozenset({"started", "escalated", "test"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class EventDelivery:
     def alarm_waits(self) -> bool:
         """Whether an alarm that is still news has not arrived: no broker, or nobody behind it. Any thread."""
         return any(
-            entry.item.kind in _ALARMS
+            entry.item.kind in ALARMS
             and entry.number not in self._settling
             and not self._outbox.is_expired(entry)
             for entry in self._outbox.pending()

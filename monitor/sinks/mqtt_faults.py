@@ -98,6 +98,24 @@ def lost(settings: MqttSettings, reason: str) -> Fault:
     )
 
 
+def unsteady(settings: MqttSettings, reason: str) -> Fault:
+    """The broker lets us in and drops us soon after, several times in a row."""
+    return Fault(
+        f"The MQTT broker at {settings.address} accepts the connection and drops it, again and again: "
+        f"{reason}.",
+        "See the broker's log for the reason: a limit, its access list, or another client with the name "
+        f'"{settings.effective_client_id}".',
+    )
+
+
+def taken_over(settings: MqttSettings) -> Fault:
+    return Fault(
+        f'Another client uses the name "{settings.effective_client_id}" at the MQTT broker at '
+        f"{settings.address}: the two push each other off.",
+        "Give one of the two another device.id, or another mqtt.client_id where you set one.",
+    )
+
+
 def refused(settings: MqttSettings, code: int, reason: str) -> Fault:
     """The broker answered and said no.
 

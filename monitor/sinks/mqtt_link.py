@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from monitor.sinks import mqtt_faults
+from monitor.sinks.mqtt_back_off import BackOff
 from monitor.sinks.mqtt_client import (
     Accepted,
     Acknowledged,
@@ -36,6 +37,12 @@ _SILENT_CLOSURES: Final = 2
 """Connections closed without an answer before the other protocol version is tried."""
 
 _UNSUPPORTED_PROTOCOL: Final = 132
+
+_UNSTEADY_AFTER: Final = 3
+"""Short-lived connections in a row, before they are one standing fault."""
+
+_TAKEN_OVER: Final = 142
+"""MQTT 5 (OASIS standard, section 2.4): another client connected under our name."""
 
 ACKNOWLEDGED_WITHIN_S: Final = 5.0
 """A broker that needs longer is as good as away for an alarm."""
@@ -78,6 +85,11 @@ class MqttLink:
         self._fault: Fault | None = mqtt_faults.not_yet(settings)
         self._version: Version = "3.1.1" if settings.protocol == "3.1.1" else "5"
         self._unanswered_s: dict[Ticket, float] = {}
+        self._back_off = BackOff(settings.reconnect_min_s, settings.reconnect_max_s)
+        self._switched = 0
+        self._short_links = 0
+        self._unsteady: Fault | None = None
+        self._up_at_s = 0.0
 
     def start(self) -> None:
         """Begin to connect, and go on for ever. Raises PermanentSinkError for unusable settings."""
@@ -93,6 +105,15 @@ class MqttLink:
         return self._session is not None and self._session.connected
 
     @property
+    def unsteady(self) -> bool:
+        """Whether the broker lets us in and drops us, again and again."""
+        return self._unsteady is not None
+
+    def hurry(self) -> None:
+        """Try to connect now; there is something to tell that cannot wait."""
+        self._current().hurry()
+
+    @property
     def protocol(self) -> Version:
         return self._version
 
@@ -100,7 +121,11 @@ class MqttLink:
         # A frozen broker and a half-open link show in what is not acknowledged long before an error comes.
         oldest_s = min(tuple(self._unanswered_s.values()), default=None)
         late = oldest_s is not None and time.monotonic() - oldest_s > ACKNOWLEDGED_WITHIN_S
-        return self._fault or (mqtt_faults.slow(self._settings, ACKNOWLEDGED_WITHIN_S) if late else None)
+        return (
+            self._unsteady
+            or self._fault
+            or (mqtt_faults.slow(self._settings, ACKNOWLEDGED_WITHIN_S) if late else None)
+        )
 
     def send(self, publication: Publication) -> Ticket | None:
         """Begin to publish; None when there is no room to do so now."""
@@ -129,8 +154,15 @@ class MqttLink:
         return found
 
     def supervise(self) -> None:
-        """Replace the session in case that an error ended its thread."""
+        """Replace the session in case that an error ended its thread; see whether the link holds again."""
         old = self._current()
+        if (
+            self.unsteady
+            and old.connected
+            and time.monotonic() - self._up_at_s >= self._settings.held_after_s
+        ):
+            self._short_links, self._unsteady = 0, None
+            log.info("mqtt.steady_again", broker=self._settings.address)
         if not old.alive:
             log.error("mqtt.network_thread_died", broker=self._settings.address)
             old.end(timeout_s=1.5)
@@ -156,8 +188,9 @@ class MqttLink:
     def _interpret(self, raw: SessionReport) -> LinkReport:
         match raw:
             case Accepted():
-                self._silent_closures = 0
+                self._silent_closures = self._switched = 0
                 self._fault = None
+                self._up_at_s = time.monotonic()
                 return Connected(self._version)
             case Refused():
                 return self._on_refused(raw)
@@ -181,6 +214,7 @@ class MqttLink:
 
     def _on_closed(self, closed: Closed) -> Disconnected:
         if closed.answered:
+            self._count_short(closed)
             if self._version == "3.1.1" and self._may_switch():
                 # What comes back may be another broker, or this one in a better mood.
                 self._switch_protocol("a new connection begins with 5")
@@ -191,6 +225,20 @@ class MqttLink:
             self._silent_closures = 0
             self._switch_protocol("the broker hangs up")
         return self._down(mqtt_faults.closed_silently(self._settings), final=False)
+
+    def _count_short(self, closed: Closed) -> None:
+        if closed.stood_s >= self._settings.held_after_s:
+            self._short_links, self._unsteady = 0, None
+            return
+        self._short_links += 1
+        if self._short_links < _UNSTEADY_AFTER or self.unsteady:
+            return
+        self._unsteady = (
+            mqtt_faults.taken_over(self._settings)
+            if closed.code == _TAKEN_OVER
+            else mqtt_faults.unsteady(self._settings, closed.reason)
+        )
+        log.error("mqtt.unsteady", fault=str(self._unsteady))
 
     def _on_overdue(self) -> Disconnected:
         # Some brokers without MQTT 5 read its CONNECT as an incomplete one and wait for the rest.
@@ -209,11 +257,17 @@ class MqttLink:
         """Replace the session by one of the other version."""
         old, before = self._current(), self._version
         self._version = "3.1.1" if before == "5" else "5"
-        log.warning(
-            "mqtt.protocol_changed", broker=self._settings.address, before=before, now=self._version, why=why
-        )
+        if self._switched < 2:  # there and back; a broker that takes neither is tried for ever
+            log.warning(
+                "mqtt.protocol_changed",
+                broker=self._settings.address,
+                before=before,
+                now=self._version,
+                why=why,
+            )
+        self._switched += 1
         old.end(timeout_s=1.5)
         self._session = self._new_session(old.number + 1)
 
     def _new_session(self, number: int) -> MqttSession:
-        return MqttSession(self._settings, self._version, self._will, number, self._queue)
+        return MqttSession(self._settings, self._version, self._will, number, self._queue, self._back_off)

@@ -49,7 +49,10 @@ class MqttSettings:
     session_expiry_s: int = 3600
     reconnect_min_s: float = 1.0
     """Pause before the first new attempt; doubled each time, up to ``reconnect_max_s``."""
-    reconnect_max_s: float = 60.0
+    reconnect_max_s: float = 8.0
+    """A broker that is back is found within 10 s; an alarm does not wait for it."""
+    held_after_s: float = 20.0
+    """A connection that stood for less was none."""
     connect_timeout_s: float = 5.0
     answer_timeout_s: float = 3.0
     """Time that the broker has to answer, before the other protocol version is tried."""
