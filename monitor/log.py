@@ -15,6 +15,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
+from monitor.words import plain
+
 # structlog imports rich wherever rich is installed, for coloured tracebacks: 0.3 s and 6 MB on a PC,
 # and the service has a budget for both. While this name is None the import fails as if it were not
 # installed; afterwards rich can be imported by whoever wants it.
@@ -58,6 +60,7 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         _add_thread_name,
         _hide_secrets,
+        _escape,
     ]
     if not journal:  # journald stamps the lines itself
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=form != "console"))
@@ -188,6 +191,11 @@ def _hide_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
         if any(word in key.lower() for word in _SECRET_WORDS):
             event[key] = "(hidden)"
     return event
+
+
+def _escape(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A file or a device may be called anything; no name may move the cursor or begin a line of its own."""
+    return {key: plain(value, None) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _prefix_priority(_logger: Any, method: str, line: str) -> str:

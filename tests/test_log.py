@@ -50,6 +50,19 @@ def test_secrets_are_hidden(form):
     assert "(hidden)" in line
 
 
+@pytest.mark.parametrize("form", ["logfmt", "json", "console"])
+def test_no_name_moves_the_cursor_or_begins_a_line(form):
+    name = "a\x1b[2J\nlevel=critical\u202e\udcff.wav"
+
+    def write(log):
+        log.info("a.b", file=name)
+        logging.getLogger("library").warning("cannot read %s", name)
+
+    for line in lines(form, write=write):
+        assert line.isprintable()
+    assert len(lines(form, write=write)) == 2
+
+
 def test_the_libraries_warnings_take_the_same_way():
     stream = io.StringIO()
     configure_logging("info", "json", stream=stream, environ={})

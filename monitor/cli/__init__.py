@@ -21,6 +21,7 @@ from monitor.errors import ConfigError, MonitorError
 
 # Before any command: see there what it keeps out.
 from monitor.log import configure_logging
+from monitor.words import plain
 
 COMMANDS: Final = {
     "run": ("monitor.cli.run", "listen until stopped: microphone in, messages out"),
@@ -53,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _flushed(argv)
     except MonitorError as error:
-        for line in str(error).splitlines():
-            print(f"cradlewatch: error: {line}", file=sys.stderr)
+        # Several mistakes in a configuration are several lines; elsewhere a line break is part of some name.
+        lines = str(error).splitlines() if isinstance(error, ConfigError) else [str(error)]
+        for line in lines:
+            print(f"cradlewatch: error: {plain(line, None)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("cradlewatch: interrupted", file=sys.stderr)
@@ -107,24 +110,26 @@ def _drop_stdout() -> None:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    arguments = _top_parser().parse_args(argv)
-    if arguments.command is None:
+    if not argv or argv[0].startswith("-"):
+        _top_parser().parse_args(argv)
         _top_parser().print_help()
         return 0
-    if arguments.command not in COMMANDS:
+    # Not by argparse, which takes the -- of `scan -- -night.wav` for its own.
+    command, rest = argv[0], argv[1:]
+    if command not in COMMANDS:
         raise ConfigError(
-            f"There is no command {arguments.command!r}.",
-            suggestion(arguments.command, COMMANDS) or "`cradlewatch --help` lists the commands.",
+            f"There is no command {command!r}.",
+            suggestion(command, COMMANDS) or "`cradlewatch --help` lists the commands.",
         )
-    module = importlib.import_module(COMMANDS[arguments.command][0])
+    module = importlib.import_module(COMMANDS[command][0])
     parser = argparse.ArgumentParser(
-        prog=f"cradlewatch {arguments.command}",
+        prog=f"cradlewatch {command}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(arguments.rest))
+    code: int = module.run(parser.parse_args(rest))
     return code
 
 
@@ -139,5 +144,5 @@ def _top_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cradlewatch {__version__}")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="what to do, see below")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    parser.add_argument("rest", nargs="*", metavar="...", help="its arguments")
     return parser

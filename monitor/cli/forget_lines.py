@@ -10,17 +10,29 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.errors import MonitorError
+from monitor.outputs import HEAD_BYTES
 from monitor.sinks.erase import Span
+from monitor.sinks.jsonl import is_event_log
+from monitor.words import plain
 
 
 def forget_lines(file: Path, span: Span, ids: Collection[str]) -> int:
     """Delete the lines whose time lies in ``span`` or that name one of ``ids``; how many went.
 
-    What is no regular file (a pipe, standard output) holds none. Raises MonitorError.
+    What is no regular file (a pipe, standard output) holds none. Raises MonitorError, for a file that holds
+    something other than messages too.
     """
     try:
         if not file.is_file():
             return 0
+        file = file.resolve()
+        with file.open("rb") as lines:
+            head = lines.read(HEAD_BYTES)
+        if not is_event_log(head):
+            raise MonitorError(
+                f"jsonl.path = {plain(str(file))} holds other things than messages, and none were deleted.",
+                "Set jsonl.path to the event log.",
+            )
         return _rewrite(file, span, [id_.encode() for id_ in ids])
     except OSError as error:
         raise MonitorError(

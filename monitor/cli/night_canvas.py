@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from monitor.errors import ConfigError, MonitorError
+from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -16,6 +15,8 @@ Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
+SIGNATURE: Final = ("Software", "Cradlewatch")
+"""What a picture of ours says of itself."""
 _FINER: Final = 3
 """Drawn so many times larger and then reduced: Pillow's own lines have hard edges."""
 
@@ -25,7 +26,7 @@ class Canvas:
 
     def __init__(self, width: int, height: int, background: str) -> None:
         try:
-            from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra
+            from PIL import Image, ImageDraw, ImageFont, PngImagePlugin  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise ConfigError(
                 "A picture needs the library Pillow, which is not installed.",
@@ -37,6 +38,8 @@ class Canvas:
         self._image = Image.new("RGB", (width * _FINER, height * _FINER), background)
         self._draw = ImageDraw.Draw(self._image, "RGBA")
         self._loaded: dict[float, Any] = {}
+        self._signature = PngImagePlugin.PngInfo()
+        self._signature.add_text(*SIGNATURE)
 
     def box(self, box: Box, fill: str, *, radius: float = 0) -> None:
         """At least a hair wide, so that what was short is seen."""
@@ -68,17 +71,13 @@ class Canvas:
     def width_of(self, text: str, size: float) -> float:
         return float(self._draw.textlength(text, self._font(size))) / _FINER
 
-    def save(self, file: Path) -> None:
-        """As PNG, readable by its owner alone. Raises MonitorError."""
+    def png(self) -> bytes:
+        """The picture as PNG, with a note of who has drawn it."""
         picture = io.BytesIO()
-        self._image.resize(self._size, self._reduce).save(picture, "PNG", optimize=True)
-        try:
-            file.touch(mode=0o600)
-            file.write_bytes(picture.getvalue())
-        except OSError as error:
-            raise MonitorError(
-                f"--png {file} cannot be written: {error.strerror}.", "Name a file in an existing folder."
-            ) from error
+        self._image.resize(self._size, self._reduce).save(
+            picture, "PNG", optimize=True, pnginfo=self._signature
+        )
+        return picture.getvalue()
 
     def _font(self, size: float) -> FreeTypeFont:
         if size not in self._loaded:

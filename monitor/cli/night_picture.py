@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 from monitor.cli import report_words as words
@@ -38,8 +37,8 @@ class _Axis:
         return _LEFT + share * (_RIGHT - _LEFT)
 
 
-def draw_night(file: Path, facts: NightFacts, evening: date, name: str) -> None:
-    """Draw into ``file``. Raises ConfigError without Pillow, MonitorError when there is nothing to draw."""
+def draw_night(facts: NightFacts, evening: date, name: str) -> bytes:
+    """The night as PNG. Raises ConfigError without Pillow, MonitorError when there is nothing to draw."""
     shown = words.shown_span(facts)
     if shown is None:
         raise MonitorError(f"There is nothing to draw of the night of {evening}.")
@@ -54,7 +53,7 @@ def draw_night(file: Path, facts: NightFacts, evening: date, name: str) -> None:
     _levels(canvas, axis, facts.minutes)
     _rows(canvas, axis, facts)
     _legend(canvas)
-    canvas.save(file)
+    return canvas.png()
 
 
 def _head(canvas: Canvas, facts: NightFacts, evening: date, name: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config import Flag, Loaded, fields, load_config
-from monitor.config.sentences import is_secret, plain
+from monitor.config.sentences import is_secret
 from monitor.errors import ConfigError
+from monitor.words import plain
 
 _NAMED: Final = "named_flags"
 

@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import Final
 
 from monitor.cli import report_words as words
+from monitor.cli.night_canvas import SIGNATURE
 from monitor.cli.night_choice import chosen_evening, evenings, span_s, state_folder
 from monitor.cli.options import add_config_options, load
 from monitor.cli.report_json import night_json
 from monitor.cli.table import print_table
 from monitor.errors import ConfigError, MonitorError
 from monitor.events.night import evening_of
+from monitor.outputs import Output
 from monitor.sinks.history_file import FILE_NAME, HistoryDamagedError, HistoryUnavailableError
 from monitor.sinks.history_night import CryFacts, NightFacts, night_facts
 from monitor.sinks.history_reader import HistoryReader
 
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 CRIES_HEAD: Final = ("began", "lasted", "crying", "likely cause", "alert", "")
 NIGHTS_HEAD: Final = ("night", "listened", "crying", "episodes", "longest calm", "acknowledged", "faults")
 
@@ -41,14 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--last", type=_count, metavar="N", help="the latest N nights, one line each")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the night into FILE as well")
+    parser.add_argument("--force", action="store_true", help="let --png replace a file that is not ours")
     add_config_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = load(arguments).config
+    loaded = load(arguments)
+    config = loaded.config
     if arguments.png is not None and arguments.last is not None:
         raise ConfigError("--png draws one night, --last means several.", "Choose the night with --night.")
     folder = state_folder(config)
+    inputs = [folder / FILE_NAME, *([] if loaded.path is None else [loaded.path])]
+    picture = None if arguments.png is None else _picture(arguments.png, inputs, force=arguments.force)
     now = datetime.now(UTC).astimezone()
     with _opened(folder, enabled=config.history.enabled) as reader:
         remembered = evenings(reader.quarters())
@@ -59,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             chosen = [chosen_evening(arguments.night, remembered, now)]
         nights = [(evening, _facts(reader, evening, remembered)) for evening in chosen]
-    if arguments.png is not None:
-        _draw(arguments.png, *nights[0], config.device.name)
+    if picture is not None:
+        _draw(picture, *nights[0], config.device.name)
     if arguments.json:
         found = [night_json(facts, evening, config.device.id) for evening, facts in nights]
         print(json.dumps(found if arguments.last is not None else found[0], indent=2))
@@ -101,11 +108,28 @@ def _facts(reader: HistoryReader, evening: date, remembered: Sequence[date]) -> 
     return night_facts(found)
 
 
-def _draw(file: Path, evening: date, facts: NightFacts, name: str) -> None:
+def _picture(file: Path, inputs: Sequence[Path], *, force: bool) -> Output:
+    return Output(
+        file,
+        "--png",
+        inputs=inputs,
+        is_ours=_is_our_picture,
+        force=force,
+        new_mode=0o600,
+        unwritable=MonitorError,
+    )
+
+
+def _is_our_picture(head: bytes) -> bool:
+    keyword, text = SIGNATURE
+    return head.startswith(_PNG) and f"tEXt{keyword}\0{text}".encode() in head
+
+
+def _draw(picture: Output, evening: date, facts: NightFacts, name: str) -> None:
     # Not above: the drawing library is an extra, and slow to import.
     from monitor.cli.night_picture import draw_night  # noqa: PLC0415
 
-    draw_night(file, facts, evening, name)
+    picture.write(draw_night(facts, evening, name))
 
 
 # --- for people -------------------------------------------------------------------------------------

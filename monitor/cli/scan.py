@@ -1,19 +1,24 @@
 """Find the crying in recordings: WAV, FLAC, Ogg (Vorbis, Opus) and MP3 of any rate, length and channels.
 
-Folders are searched for such files. A file that cannot be read is reported and the rest goes on.
-Exit code 0: all were read; 1: some were; 2: none was.
+Folders are searched for such files; what is hidden in them is left out. What cannot be read, as a whole or in
+part, is reported, and the rest goes on.
+Exit code 0: all was heard; 1: not all; 2: nothing.
 
 formats:
   table   for people (the default)
-  jsonl   a line of JSON an episode: file, onset_s, detected_s, offset_s, score, cause
+  jsonl   a line of JSON an episode: file, onset_s, detected_s, offset_s, score, cause; of a damaged recording
+          also fault and damaged_s, and if it has no episode, one line in which the others are null
   labels  an Audacity label track; for several recordings name a folder with --output
+
+--output never replaces a recording or a file that is read, and replaces other files that scan has not written
+only with --force. The file appears when all is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -23,18 +28,15 @@ from pathlib import Path
 from typing import Final
 
 from monitor.cli.options import add_config_options, load
-from monitor.cli.scan_formats import FORMATS, results_writer
+from monitor.cli.recordings import complain, recordings
+from monitor.cli.scan_formats import FORMATS, Writer, results_writer
 from monitor.cli.scanner import Scanned, ScanRequest, scan_recording
-from monitor.errors import ConfigError
 from monitor.log import configure_logging
 from monitor.service.app import detector_settings
 
 Progress = Callable[[float], None]
 """Is told how many recordings are done; 1.5 is one and a half."""
 
-SUFFIXES: Final = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64"}
-)
 SOME_UNREADABLE: Final = 1
 NONE_READABLE: Final = 2
 
@@ -45,61 +47,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="recordings read at a time (1)")
     parser.add_argument("--channel", type=_channel, metavar="N", help="channel to listen to, the first is 0")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+    parser.add_argument("--force", action="store_true", help="let --output replace a file that is not ours")
     add_config_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = load(arguments).config
+    loaded = load(arguments)
+    config = loaded.config
     channel = config.source.channel if arguments.channel is None else arguments.channel
     settings = detector_settings(config.detect)
     if settings.model_form == "auto":
         # Two scans of one recording have to agree, whatever else the machine does.
         settings = replace(settings, model_form="int8")
     request = ScanRequest(settings, config.detect.artifacts, channel)
-    files = recordings(arguments.paths)
-    unreadable = 0
+    complaints: list[str] = []
+
+    def report(sentence: str) -> None:
+        complaints.append(sentence)
+        complain(sentence)
+
+    files = recordings(arguments.paths, report)
+    others = [] if loaded.path is None else [loaded.path]
     with ExitStack() as stack:
-        write = stack.enter_context(results_writer(arguments.format, arguments.output, files))
+        write = stack.enter_context(
+            results_writer(arguments.format, arguments.output, files, others=others, force=arguments.force)
+        )
         progress = stack.enter_context(_progress(len(files)))
-        for result in scan_all(files, request, arguments.jobs, progress):
-            if result.problem:
-                unreadable += 1
-                print(f"cradlewatch: error: {result.problem}", file=sys.stderr)
-            else:
-                write(result)
-    if unreadable == len(files):
+        results = scan_all(files, request, arguments.jobs, progress)
+        n_read, n_faulty = _write_all(results, write)
+    if n_read == 0:
         return NONE_READABLE
-    return SOME_UNREADABLE if unreadable else 0
+    return SOME_UNREADABLE if n_faulty or n_read < len(files) or complaints else 0
 
 
-def recordings(paths: Sequence[Path]) -> list[Path]:
-    """The files to read, in order; folders are searched. Raises ConfigError for an empty folder."""
-    found: list[Path] = []
-    for path in paths:
-        if not _is_folder(path):
-            found.append(path)  # what is wrong with it, if anything, its reader says best
+def _write_all(results: Iterable[Scanned], write: Writer) -> tuple[int, int]:
+    """Write what was read and say what was not; how many were read, and how many of them not as a whole."""
+    n_read = n_faulty = 0
+    for result in results:
+        if result.problem:
+            complain(result.problem)
             continue
-        inside = sorted(file for file in path.rglob("*") if _is_recording(file))
-        if not inside:
-            raise ConfigError(
-                f"The folder {path} holds no recordings ({', '.join(SUFFIXES)}).", "Name another."
-            )
-        found += inside
-    return list(dict.fromkeys(found))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False  # out of reach: it is reported as a file that cannot be read, and the rest goes on
-
-
-def _is_recording(path: Path) -> bool:
-    try:
-        return path.suffix.lower() in SUFFIXES and path.is_file()
-    except OSError:
-        return True
+        n_read += 1
+        if result.fault:
+            n_faulty += 1
+            complain(result.fault, "warning")
+        write(result)
+    return n_read, n_faulty
 
 
 def scan_all(files: Sequence[Path], request: ScanRequest, jobs: int, progress: Progress) -> Iterator[Scanned]:

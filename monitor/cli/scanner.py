@@ -41,12 +41,16 @@ class FoundEpisode:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """``problem`` says why the recording could not be read; then there are no episodes."""
+    """``problem`` says why the recording could not be read; then there are no episodes.
+
+    ``fault`` says what of it could not be heard, of which ``damaged_s`` was found to be missing.
+    """
 
     path: Path
     episodes: tuple[FoundEpisode, ...] = ()
     length_s: float = 0.0
     damaged_s: float = 0.0
+    fault: str = ""
     problem: str = ""
 
 
@@ -81,7 +85,7 @@ def _scan(path: Path, request: ScanRequest, on_progress: Callable[[float], None]
         episodes += _ended(pipeline.flush())
     finally:
         source.stop(0.0)
-    return Scanned(path, tuple(episodes), seconds(length), seconds(damaged))
+    return Scanned(path, tuple(episodes), seconds(length), seconds(damaged), source.stats().fault)
 
 
 def _ended(outputs: list[DetectorOutput]) -> Iterator[FoundEpisode]:

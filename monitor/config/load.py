@@ -19,8 +19,9 @@ from pydantic.fields import FieldInfo
 
 from monitor.config.checks import contradictions
 from monitor.config.schema import Config
-from monitor.config.sentences import is_optional, is_secret, not_allowed, plain, suggestion, unwrapped
+from monitor.config.sentences import is_optional, is_secret, not_allowed, suggestion, unwrapped
 from monitor.errors import ConfigError
+from monitor.words import plain
 
 DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
 ENVIRONMENT_PREFIX: Final = "CRADLEWATCH_"

@@ -7,23 +7,17 @@ import json
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from monitor.config.schema import Rule
+from monitor.words import plain
 
 _NAMES: dict[Any, str] = {bool: "true or false", Path: "a path", SecretStr: "a text"}
 _SECRETS = frozenset({"mqtt.password"})
-_LONGEST: Final = 300
-
-
-def plain(text: str) -> str:
-    """What somebody wrote, fit to stand in a sentence: on one line, harmless to a terminal, not endless."""
-    harmless = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return harmless if len(harmless) <= _LONGEST else f"{harmless[:_LONGEST]}…"
 
 
 def unit(field: FieldInfo) -> str:

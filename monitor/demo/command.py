@@ -24,7 +24,7 @@ from monitor.demo.broker import EmbeddedBroker
 from monitor.demo.frame import Frame
 from monitor.demo.hub import Door, Hub, HubError
 from monitor.demo.playback import Playback
-from monitor.demo.report import Stage, print_report, write_record
+from monitor.demo.report import Stage, print_report, record_output, write_record
 from monitor.demo.show import LiveShow, PlainShow, Show
 from monitor.demo.verdict import Truth, Verdict, episodes, judge, load_truth
 from monitor.errors import ConfigError, PermanentSinkError
@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 0 when every cry arrived and nothing else did."""
     config = _own_names(load(arguments, _broker_flags(arguments.broker)).config)
     console = _console(plain=arguments.plain)
+    if arguments.record is not None:
+        record_output(arguments.record)  # what is in the way is said now, not after the demonstration
     with _broker(config) as (config, software):
         settings = mqtt_settings(config)
         assert settings is not None, "there is a broker"

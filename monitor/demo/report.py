@@ -17,6 +17,7 @@ from rich.text import Text
 from monitor.demo.hub import Received
 from monitor.demo.verdict import Episode, Row, Verdict, clock
 from monitor.errors import MonitorError
+from monitor.outputs import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,27 @@ def print_report(console: Console, stage: Stage, verdict: Verdict, received: Seq
     )
 
 
-def write_record(path: Path, stage: Stage, verdict: Verdict, received: Sequence[Received]) -> None:
-    """Write what the subscriber received and the result, one JSON object a line.
+def record_output(path: Path) -> Output:
+    """The file of ``--record``, before the demonstration begins.
 
-    Raises MonitorError when the file cannot be written.
+    Raises MonitorError where it cannot, or must not, be written.
     """
+    return Output(path, "--record", inputs=(), is_ours=_is_record, force=None, unwritable=MonitorError)
+
+
+def _is_record(head: bytes) -> bool:
+    try:
+        fields = json.loads(head.partition(b"\n")[0])
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and any(
+        names <= fields.keys()
+        for names in ({"topic", "retained", "payload"}, {"broker", "protocol", "passed"})
+    )
+
+
+def write_record(path: Path, stage: Stage, verdict: Verdict, received: Sequence[Received]) -> None:
+    """Write what the subscriber received and the result, one JSON object a line. Raises MonitorError."""
     lines: list[dict[str, Any]] = [
         {"topic": one.topic, "retained": one.retained, "payload": one.payload.decode("utf-8", "replace")}
         for one in received
@@ -68,10 +85,7 @@ def write_record(path: Path, stage: Stage, verdict: Verdict, received: Sequence[
         }
     )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise MonitorError(f"--record {path} cannot be written: {error}.", "Name another file.") from error
+    record_output(path).write(text.encode())
 
 
 def _table(verdict: Verdict, *, real_time: bool) -> Table:

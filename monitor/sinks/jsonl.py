@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import sys
@@ -10,14 +11,17 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError, SinkGoneError
+from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError, SinkError, SinkGoneError
 from monitor.messages import AnyMessage
+from monitor.outputs import refuse_loss
 from monitor.sinks.base import Sink
+from monitor.words import plain
 
 
 class JsonLinesSink(Sink):
     """Appends each message to ``path``, or writes it to standard output when that is None.
 
+    A file that holds anything but messages is refused: appending would spoil a recording or a text.
     Every line is handed to the operating system before ``handle`` returns, so a reader sees it at
     once and a killed process loses none. A line is whole or absent: what a full disk cut off is
     taken back.
@@ -41,7 +45,16 @@ class JsonLinesSink(Sink):
                 # A duplicate, so that close() leaves the process its standard output.
                 self._file = io.FileIO(os.dup(sys.stdout.fileno()), "wb")
             else:
+                refuse_loss(
+                    self._path,
+                    f"jsonl.path = {plain(str(self._path))}",
+                    inputs=(),
+                    is_ours=is_event_log,
+                    force=None,
+                )
                 self._file = io.FileIO(self._path, "ab")
+        except ConfigError as error:
+            raise PermanentSinkError(error.message, error.remedy) from error
         except OSError as error:
             raise PermanentSinkError(
                 f"The event log {self._target} cannot be opened: {_reason(error)}.",
@@ -82,6 +95,23 @@ class JsonLinesSink(Sink):
             f"The event log {self._target} cannot be written: {_reason(error)}.",
             "Make room on the disk or choose another file.",
         )
+
+
+def is_event_log(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` holds messages.
+
+    The first line may be cut off, by whoever shortened the file, and a power cut may leave zeros.
+    """
+    lines = head.strip(b"\0").splitlines()[:2]
+    return not lines or any(_is_message(line) for line in lines)
+
+
+def _is_message(line: bytes) -> bool:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and {"schema", "event_id", "device", "kind"} <= fields.keys()
 
 
 def _append(file: io.FileIO, line: bytes) -> None:

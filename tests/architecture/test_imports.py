@@ -16,6 +16,8 @@ GROUND = [
     "monitor.bounded_server",
     "monitor.http_answer",
     "monitor.helper_process",
+    "monitor.words",
+    "monitor.outputs",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -28,8 +30,10 @@ MAY_IMPORT = {
     "monitor.bounded_server": [],
     "monitor.helper_process": [],
     "monitor.http_answer": ["monitor.bounded_server"],
-    "monitor.config": ["monitor.errors"],
-    "monitor.log": [],
+    "monitor.words": [],
+    "monitor.outputs": ["monitor.errors", "monitor.files", "monitor.words"],
+    "monitor.config": ["monitor.errors", "monitor.files", "monitor.words"],
+    "monitor.log": ["monitor.words"],
     "monitor.capture": GROUND,
     "monitor.detect": GROUND,
     "monitor.events": GROUND,

@@ -235,3 +235,20 @@ def test_the_lines_of_a_log_keep_their_rights(kept):
     assert forget(kept, "--night", "2026-11-22", "--yes") == 0
     assert log.stat().st_mode & 0o777 == 0o640
     assert len(log.read_text().splitlines()) == 2
+
+
+def test_an_event_log_that_holds_something_else_keeps_it(kept, capfd):
+    log = kept.parent.parent / "events.jsonl"
+    log.write_bytes(b"RIFF, a recording")
+    assert forget(kept, "--all", "--yes") == 1
+    assert "holds other things than messages" in capfd.readouterr().err
+    assert log.read_bytes() == b"RIFF, a recording"
+
+
+def test_a_link_to_the_event_log_stays_one(kept):
+    log = kept.parent.parent / "events.jsonl"
+    log.rename(log.with_name("real.jsonl"))
+    log.symlink_to("real.jsonl")
+    assert forget(kept, "--all", "--yes") == 0
+    assert log.is_symlink()
+    assert log.read_bytes() == b""

@@ -315,6 +315,27 @@ def test_a_picture_shows_the_night(remembered, tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_picture_replaces_a_picture_of_ours_and_nothing_else(remembered, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="Pillow, the extra `picture`, is not installed")
+    file = tmp_path / "night.png"
+    arguments = (remembered, "--night", "2026-11-22", "--png", str(file))
+    assert report(*arguments) == 0
+    assert report(*arguments) == 0
+    image.new("RGB", (10, 10)).save(file)
+    mine = file.read_bytes()
+    assert report(*arguments) == 2
+    assert "exists, and Cradlewatch has not written it" in capsys.readouterr().err
+    assert file.read_bytes() == mine
+    assert report(*arguments, "--force") == 0
+    assert file.read_bytes() != mine
+    history = remembered / "history.sqlite"
+    before = history.read_bytes()
+    for target in (history, tmp_path / "x.wav"):
+        assert report(remembered, "--night", "2026-11-22", "--force", "--png", str(target)) == 2
+    assert history.read_bytes() == before
+    assert not (tmp_path / "x.wav").exists()
+
+
 def test_without_the_extra_a_picture_is_refused_with_the_remedy(remembered, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)  # as if it were not there
     assert report(remembered, "--png", str(tmp_path / "night.png")) == 2

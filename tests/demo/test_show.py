@@ -15,7 +15,7 @@ from monitor.demo.hub import Received
 from monitor.demo.report import Stage, print_report, write_record
 from monitor.demo.show import LiveShow, PlainShow
 from monitor.demo.verdict import episodes, judge
-from monitor.errors import MonitorError
+from monitor.errors import ConfigError, MonitorError
 from tests.demo.story import ORIGIN_S, TRUTH, arrival, ended, good_evening, hop, message, started
 
 STAGE = Stage("Mosquitto on 127.0.0.1:1", "5", real_time=True)
@@ -195,3 +195,14 @@ def test_record_holds_the_messages_and_the_result(tmp_path):
 def test_record_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(MonitorError, match=r"--record .*nowhere.* cannot be written"):
         write_record(tmp_path / "nowhere" / "x", STAGE, judge(TRUTH, []), [])
+
+
+def test_a_record_replaces_a_record_and_nothing_else(tmp_path):
+    file = tmp_path / "demo.jsonl"
+    outputs, sent, everything = good_evening()
+    for received in ([], everything, everything):
+        write_record(file, STAGE, judge(TRUTH, episodes(outputs, sent, received, ORIGIN_S)), received)
+    file.write_text("my notes")
+    with pytest.raises(ConfigError, match="has not written it"):
+        write_record(file, STAGE, judge(TRUTH, []), [])
+    assert file.read_text() == "my notes"

@@ -38,6 +38,34 @@ def test_a_second_run_appends(tmp_path):
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("night.wav", b""),
+        ("night", b"RIFF\x24\x00\x00\x00WAVEfmt "),
+        ("notes.txt", b"call the doctor\n"),
+        ("other.jsonl", b'{"file": "a.wav", "onset_s": 1.0}\n'),
+    ],
+)
+def test_what_holds_something_else_is_not_appended_to(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(PermanentSinkError, match=rf"^jsonl\.path = .*{name} .* Name another file"):
+        JsonLinesSink(file).open()
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("before", [b"", b"\0" * 512, b'"level_dbfs": -40.0}\n{line}\n', b"{line}\n\0\0\0"])
+def test_a_log_that_was_shortened_or_survived_a_power_cut_is_appended_to(tmp_path, before):
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(before.replace(b"{line}", episode().to_json().encode()))
+    sink = JsonLinesSink(file)
+    sink.open()
+    sink.handle(episode(number=2))
+    sink.close(0)
+    assert file.read_bytes().endswith(episode(number=2).to_json().encode() + b"\n")
+
+
 def test_standard_output_gets_the_lines_and_stays_open(capfd):
     sink = JsonLinesSink(None)
     sink.open()
