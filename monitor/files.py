@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +20,36 @@ _OTHER_UNICODE: Final = {
 """By their byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 
+OPEN_TO_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
+"""Mode bits that no file with secrets should have; a group may read it."""
+
+
 def read_text(path: Path) -> str:
     """Read UTF-8, with or without the byte order mark that Windows editors put in front.
 
-    Raises OSError, and ValueError with what it is instead ("it is UTF-16 text, not UTF-8").
+    Raises OSError, and ValueError with what it is instead ("is UTF-16 text, not UTF-8").
     """
     content = path.read_bytes()
     for mark, name in _OTHER_UNICODE.items():
         if content.startswith(mark):
-            raise ValueError(f"it is {name} text, not UTF-8: save it as UTF-8")
+            raise ValueError(f"is {name} text, not UTF-8")
     try:
         return content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 text (byte {error.start})") from error
+        raise ValueError(f"is not UTF-8 text (byte {error.start})") from error
+
+
+def secret_remedy(error: OSError, key: str, credential: str, environ: Mapping[str, str]) -> str:
+    """What to do about a file with secrets, named by ``key``, that cannot be read.
+
+    Our unit runs us as a user who owns nothing; systemd hands over what it finds as ``credential``.
+    """
+    if isinstance(error, PermissionError) and "STATE_DIRECTORY" in environ:
+        return (
+            "The service has a user of its own: make it root's file "
+            f'/etc/credstore/cradlewatch.{credential}, mode 0600, and set {key} = "{credential}".'
+        )
+    return "Check the path and the access rights."
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config import Flag, Loaded, fields, load_config
+from monitor.config.addresses import redacted
 from monitor.config.sentences import is_secret
 from monitor.errors import ConfigError
 from monitor.words import plain
@@ -50,5 +51,6 @@ def _setting(text: str) -> Flag:
     if not separator:
         raise ConfigError(f"--set {plain(text)} gives no value.", "Write --set section.key=value.")
     # A key that we do not know may be that of a password, misspelt.
-    tells = is_secret(key) or key not in fields()
-    return Flag(key, value.strip(), f"--set {plain(f'{key}=…' if tells else text)}")
+    value = value.strip()
+    hides = is_secret(key) or key not in fields() or redacted(value) != value
+    return Flag(key, value, f"--set {plain(f'{key}=…' if hides else text)}")

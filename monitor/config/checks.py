@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from monitor.config.addresses import host_mistake
 from monitor.config.schema import (
     ClipsConfig,
     Config,
@@ -59,6 +60,8 @@ def _detect(detect: DetectConfig) -> Iterator[str]:
 
 
 def _mqtt(mqtt: MqttConfig) -> Iterator[str]:
+    if mqtt.host is not None:
+        yield from filter(None, [host_mistake("mqtt.host", mqtt.host)])
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         yield "mqtt.cert_file and mqtt.key_file belong together: set both or neither."
     files = {"ca_file": mqtt.ca_file, "cert_file": mqtt.cert_file}

@@ -21,6 +21,7 @@ from monitor.config.checks import contradictions
 from monitor.config.schema import Config
 from monitor.config.sentences import is_optional, is_secret, not_allowed, suggestion, unwrapped
 from monitor.errors import ConfigError
+from monitor.files import OPEN_TO_OTHERS, read_text, secret_remedy
 from monitor.words import plain
 
 DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
@@ -142,7 +143,7 @@ def _from_file(path: Path, problems: list[str]) -> Iterator[_Given]:
 def _read_toml(path: Path) -> dict[str, Any]:
     shown = plain(str(path))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"The configuration file {shown} does not exist.",
@@ -153,10 +154,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
             f"The configuration file {shown} cannot be read: {error.strerror}.",
             "Check the path and the access rights.",
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"The configuration file {shown} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8."
-        ) from error
+    except ValueError as error:
+        raise ConfigError(f"The configuration file {shown} {error}.", "Save it as UTF-8.") from error
+    try:
+        return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
             f"The configuration file {shown} is not valid TOML: brackets within brackets.", "Mend it."
@@ -261,28 +262,46 @@ def _read_password(
     if named is None or values.get("mqtt.password") is not None:
         return
     file = _locate(named, path, environ)
-    origin = origins["mqtt.password_file"]
+    said = f'mqtt.password_file = "{plain(str(named))}" ({origins["mqtt.password_file"]})'
     try:
-        password = file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        problems.append(
-            f'mqtt.password_file = "{plain(str(named))}" ({origin}) cannot be read as {plain(str(file))}: '
-            f"{reason}. Check the path and the access rights."
-        )
+        password = read_text(file).rstrip("\r\n")
+        mode = file.stat().st_mode
+    except OSError as error:
+        remedy = secret_remedy(error, "mqtt.password_file", "mqtt-password", environ)
+        problems.append(f"{said} cannot be read as {plain(str(file))}: {error.strerror}. {remedy}")
         return
-    if not password:
-        problems.append(
-            f'mqtt.password_file = "{plain(str(named))}" ({origin}) is empty: write the password into it.'
-        )
+    except ValueError as error:
+        problems.append(f"{said} cannot be read as {plain(str(file))}: it {error}. Save it as UTF-8.")
         return
-    if len(password.encode()) > LONGEST_PASSWORD:
-        problems.append(
-            f'mqtt.password_file = "{plain(str(named))}" ({origin}) is too long for a password: name another.'
-        )
+    problem = _password_problem(password)
+    if problem:
+        problems.append(f"{said} {problem}")
         return
+    _warn(password, mode, file)
     values["mqtt.password"] = SecretStr(password)
     origins["mqtt.password"] = f"file {plain(str(file))}"
+
+
+def _password_problem(password: str) -> str:
+    """Why no password can be meant, in words that follow the key; empty if one can."""
+    lines = password.splitlines()
+    if not password.strip():
+        return "is empty: write the password into it."
+    if len(lines) > 1:
+        return f"holds {len(lines)} lines: write the password alone into it, on one line."
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in password):
+        return "holds a control character: write the password alone into it, as UTF-8 text."
+    if len(password.encode()) > LONGEST_PASSWORD:
+        return "is too long for a password: name another."
+    return ""
+
+
+def _warn(password: str, mode: int, file: Path) -> None:
+    shown = plain(str(file))
+    if password != password.strip():
+        log.warning("The password in %s begins or ends with a blank, which counts as part of it.", shown)
+    if mode & OPEN_TO_OTHERS:
+        log.warning("The password in %s is open to others: chmod 600 %s", shown, shown)
 
 
 def _find_channels(values: dict[str, Any], path: Path | None, environ: Mapping[str, str]) -> None:

@@ -13,11 +13,13 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from monitor.config.addresses import redacted
 from monitor.config.schema import Rule
 from monitor.words import plain
 
 _NAMES: dict[Any, str] = {bool: "true or false", Path: "a path", SecretStr: "a text"}
 _SECRETS = frozenset({"mqtt.password"})
+_ADDRESSES = frozenset({"mqtt.host", "push.callback_listen", "push.callback_url"})
 
 
 def unit(field: FieldInfo) -> str:
@@ -49,13 +51,15 @@ def allowed(field: FieldInfo) -> str:
 
 
 def shown(key: str, value: object) -> str:
-    """A value as a user writes it; a secret only as "(set)"."""
+    """A value as a user writes it; a secret only as "(set)", and no password in an address."""
     if value is None:
         return "(not set)"
     if is_secret(key):
         return "(set)"
     if isinstance(value, Path):
         value = str(value)
+    if isinstance(value, str) and (key in _ADDRESSES or "://" in value):
+        value = redacted(value)
     return plain(json.dumps(value, ensure_ascii=False, default=str))
 
 

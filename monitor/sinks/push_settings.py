@@ -6,7 +6,7 @@ The file holds the addresses of phones with all their secrets, so nothing in her
 from __future__ import annotations
 
 import datetime as dt
-import stat
+import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from monitor.errors import ConfigError
+from monitor.files import OPEN_TO_OTHERS, read_text, secret_remedy
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +75,19 @@ def read_channels(file: Path) -> tuple[ChannelSettings, ...]:
     the log says so.
     """
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = read_text(file)
         mode = file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    except OSError as error:
         raise ConfigError(
-            f"push.channels_file cannot be read as {file}: {reason}.", "Check the path and the access rights."
+            f"push.channels_file cannot be read as {file}: {error.strerror}.",
+            secret_remedy(error, "push.channels_file", "push-channels", os.environ),
         ) from error
+    except ValueError as error:
+        raise ConfigError(
+            f"push.channels_file cannot be read as {file}: it {error}.", "Save it as UTF-8."
+        ) from error
+    try:
+        table = tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
             f"push.channels_file {file} is not valid TOML: brackets within brackets.", "Mend it."
@@ -92,7 +99,7 @@ def read_channels(file: Path) -> tuple[ChannelSettings, ...]:
         ) from error
     except ValueError as error:  # Python's, for a number of thousands of digits
         raise ConfigError(f"push.channels_file {file} holds an impossible number.", "Mend it.") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+    if mode & OPEN_TO_OTHERS:
         log.warning("push.channels_open_to_others", file=str(file), remedy=f"chmod 600 {file}")
     problems: list[str] = []
     channels = tuple(_channels(table, file, problems))

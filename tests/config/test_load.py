@@ -286,6 +286,79 @@ def test_a_missing_and_an_empty_password_file_are_named(tmp_path):
     ]
 
 
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize("written", ["hush", "hush\n", "hush\r\n", "hush\n\n", f"{MARK}hush\r\n"])
+def test_a_password_file_as_any_editor_saves_it(tmp_path, written):
+    (tmp_path / "secret").write_text(written, encoding="utf-8", newline="")
+    path = write(tmp_path, f"{MARK}[mqtt]\r\nusername = 'm'\r\npassword_file = 'secret'\r\n")
+    password = load_config(path, environ={}).config.mqtt.password
+    assert password is not None
+    assert password.get_secret_value() == "hush"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"hush\nsecond\n", "holds 2 lines: write the password alone into it, on one line."),
+        (b"user\rhush", "holds 2 lines"),
+        (b"\nhush\n", "holds 2 lines"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"  \n", "is empty"),
+        ("hush".encode("utf-16"), "it is UTF-16 text, not UTF-8. Save it as UTF-8."),
+        ("hush".encode("utf-16-le"), "holds a control character"),
+        ("grün".encode("latin-1"), "it is not UTF-8 text (byte 2). Save it as UTF-8."),
+    ],
+)
+def test_a_password_file_that_cannot_be_meant_is_refused_without_its_content(tmp_path, content, words):
+    (tmp_path / "secret").write_bytes(content)
+    (line,) = problems(write(tmp_path, "[mqtt]\nusername = 'm'\npassword_file = 'secret'\n"))
+    assert line.startswith('mqtt.password_file = "secret"')
+    assert words in line
+    assert "hush" not in line
+
+
+def test_a_password_with_a_blank_at_an_end_or_open_to_others_is_used_and_said(tmp_path, caplog):
+    secret = tmp_path / "secret"
+    secret.write_text("hush \n")
+    secret.chmod(0o644)
+    path = write(tmp_path, "[mqtt]\nusername = 'm'\npassword_file = 'secret'\n")
+    password = load_config(path, environ={}).config.mqtt.password
+    assert password is not None
+    assert password.get_secret_value() == "hush "
+    blank, others = (record.getMessage() for record in caplog.records)
+    assert blank == f"The password in {secret} begins or ends with a blank, which counts as part of it."
+    assert others == f"The password in {secret} is open to others: chmod 600 {secret}"
+    assert "hush" not in caplog.text
+    caplog.clear()
+    secret.write_text("hush")
+    secret.chmod(0o640)
+    load_config(path, environ={})
+    assert caplog.records == []
+
+
+def test_a_service_that_may_not_read_its_password_hears_where_to_put_it(tmp_path):
+    environ = {
+        "STATE_DIRECTORY": "/var/lib/cradlewatch",
+        "CRADLEWATCH_MQTT__USERNAME": "m",
+        "CRADLEWATCH_MQTT__PASSWORD_FILE": str(tmp_path / "closed" / "secret"),
+    }
+    (tmp_path / "closed").mkdir()
+    with out_of_reach(tmp_path / "closed"):
+        (line,) = problems(environ=environ)
+    assert line.endswith(
+        "Permission denied. The service has a user of its own: make it root's file "
+        '/etc/credstore/cradlewatch.mqtt-password, mode 0600, and set mqtt.password_file = "mqtt-password".'
+    )
+
+
+def test_a_configuration_in_utf_16_is_named(tmp_path):
+    path = tmp_path / "cradlewatch.toml"
+    path.write_text("[mqtt]\nport = 1\n", encoding="utf-16")
+    assert problems(path) == [f"The configuration file {path} is UTF-16 text, not UTF-8. Save it as UTF-8."]
+
+
 def test_a_password_on_the_command_line_is_refused_and_not_repeated():
     (line,) = problems(flags=[Flag("mqtt.password", "hush", "--set mqtt.password=…")])
     assert "CRADLEWATCH_MQTT__PASSWORD" in line
