@@ -2,12 +2,23 @@
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
 _number = itertools.count()
+
+# Tests run side by side: a library that takes all cores for one of them starves the others. NumPy and torch
+# read these when they are imported, and so do the programs that tests start.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

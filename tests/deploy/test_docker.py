@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import yaml
 
 from monitor import __version__
 from monitor.config.load import load_config
+from tests.programs import shellcheck
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "deploy" / "homeassistant-app"
@@ -49,16 +48,12 @@ def test_everything_that_is_copied_exists(name, recipe):
         assert BUILT.fullmatch(source) or any((folder / source).exists() for folder in folders), source
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_shellcheck_finds_nothing_in_the_commands(recipe):
     commands = [*all_of(recipe, "RUN"), *(line.split("CMD ")[1] for line in all_of(recipe, "HEALTHCHECK"))]
     assert len(commands) >= 3
     for command in commands:
-        done = subprocess.run(
-            ["shellcheck", "--shell=sh", "-"], input=command, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout
+        assert shellcheck("--shell=sh", "-", script=command) == ""
 
 
 def test_the_image_does_not_run_as_root():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.programs import shellcheck
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "system-packages.sh"
@@ -33,6 +34,7 @@ def machine(tmp_path):
         "apt-get": 'echo "apt-get $*" >> "$ASKED"',
         "sudo": 'echo "sudo" >> "$ASKED"; exec "$@"',
         "python3": "exit 0",
+        "uname": "echo ${FAKE_MACHINE:-x86_64}",
     }
     for name, body in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -40,12 +42,8 @@ def machine(tmp_path):
     return {"PATH": f"{tmp_path}:/usr/bin:/bin", "ASKED": str(tmp_path / "asked")}
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing():
-    checked = subprocess.run(
-        ["shellcheck", str(SCRIPT)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert checked.returncode == 0, checked.stdout
+    assert shellcheck(SCRIPT) == ""
 
 
 @pytest.mark.parametrize("arguments", [(), ("all",)])
@@ -71,11 +69,19 @@ def test_whoever_is_not_root_is_helped_by_sudo(machine):
     assert asked[0::2] == ["sudo", "sudo"]
 
 
+def test_shellcheck_is_a_package_where_it_has_no_wheel(machine):
+    for name in ("x86_64", "aarch64"):
+        assert run("test", **machine, FAKE_MACHINE=name).returncode == 0
+    with_wheel, without = Path(machine["ASKED"]).read_text().splitlines()[1::2]
+    assert without == f"{with_wheel} shellcheck"
+
+
 def test_where_nothing_is_missing_nothing_is_asked_for(machine):
     query = Path(machine["ASKED"]).with_name("dpkg-query")
     query.write_text('#!/bin/sh\nprintf "install ok installed"\n')
     assert run("run", **machine).returncode == 0
     assert run("test", **machine).returncode == 0
+    assert run("headers", **machine).returncode == 0
     assert run("hub", **machine).returncode == 0
     assert run("arm64", **machine).returncode == 0
     assert not Path(machine["ASKED"]).exists()

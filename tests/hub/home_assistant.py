@@ -29,8 +29,20 @@ from tests.broker import HOST, free_port, wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy" / "homeassistant"
-PYTHON: Final = Path(os.environ.get("HUB_ENVIRONMENT", ROOT / ".venv" / "hub")) / "bin" / "python"
-MISSING: Final = "" if PYTHON.exists() else "Home Assistant is not installed (make test-hub does it)"
+ENVIRONMENT: Final = Path(os.environ.get("HUB_ENVIRONMENT", ROOT / ".venv" / "hub"))
+PYTHON: Final = ENVIRONMENT / "bin" / "python"
+
+
+def lacking(environment: Path) -> str:
+    """Why its tests skip; empty where Home Assistant stands in ``environment``."""
+    if (environment / "complete").exists():
+        return ""
+    if environment.exists():
+        return "Home Assistant could not be set up here (make test-hub shows why)"
+    return "Home Assistant is not installed (make test-hub does it)"
+
+
+MISSING: Final = lacking(ENVIRONMENT)
 START_S: Final = 120.0
 STATE_S: Final = 30.0
 NOW: Final = "2026-01-01T00:00:00+00:00"

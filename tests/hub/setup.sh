@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install the real Home Assistant for the tests. Usage: setup.sh find | setup.sh FOLDER
 #   find    print the Python that would run it; exit 3 and say why where there is none
-#   FOLDER  make or renew an environment there: Home Assistant and what its integrations need
+#   FOLDER  make or renew an environment there: Home Assistant and what its integrations need. When all of it
+#           stands there, so does a file named complete
 set -eu
 
 version="2026.2.3"
@@ -32,6 +33,14 @@ case "${1:-}" in
 esac
 folder=$1
 python=$(find_python)
+mkdir -p "$folder"
+rm -f "$folder/complete"
+
+# Some of its libraries have no wheel for every Python. Another Python than Debian's brings its headers along.
+lacks_headers='import pathlib, sysconfig; assert not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists()'
+case "$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')" in
+    /usr/bin/*) if "$python" -c "$lacks_headers" 2>/dev/null; then "$here/../../deploy/system-packages.sh" headers; fi ;;
+esac
 
 # pip would take minutes to resolve what uv resolves in seconds.
 uv=$(command -v uv || true)
@@ -57,4 +66,5 @@ packages=$("$folder/bin/python" -c 'import homeassistant; print(homeassistant.__
 # shellcheck disable=SC2086  # the list is meant to split
 "$folder/bin/python" "$here/requirements.py" $integrations >"$folder/integrations.txt"
 install --constraints "$packages/package_constraints.txt" --requirements "$folder/integrations.txt"
+echo "$version" >"$folder/complete"
 echo "Home Assistant $version stands in $folder."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.hub.home_assistant import lacking
+from tests.programs import shellcheck
 
 SCRIPT = Path(__file__).with_name("setup.sh")
 DOES_NOT_RUN = "#!/bin/sh\necho no such version >&2\nexit 127\n"
@@ -67,16 +69,28 @@ def test_the_one_that_is_named_comes_first(path, tmp_path):
     assert run("find", path=path, HUB_PYTHON=str(named)).stdout.strip() == str(named)
 
 
+def test_what_was_set_up_by_half_is_not_taken_for_home_assistant(path, tmp_path):
+    folder = tmp_path / "hub"
+    assert "not installed" in lacking(folder)
+    folder.mkdir()
+    (folder / "complete").touch()
+    assert lacking(folder) == ""
+    # Without a venv module, and so without a way to install anything.
+    a_python(path, "python3.13", (3, 13, 0))
+    (path / "uv").write_text(DOES_NOT_RUN)
+    done = run(str(folder), path=path, PIP_NO_INDEX="1")
+    assert done.returncode != 0
+    assert "could not be set up" in lacking(folder)
+
+
 def test_without_a_folder_it_explains_itself(path):
     done = run(path=path)
     assert done.returncode == 2
     assert "usage:" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing():
-    done = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == ""
+    assert shellcheck(SCRIPT) == ""
 
 
 def test_it_may_be_executed():

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import asdict, replace
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -244,8 +245,9 @@ def test_telephone_codec_without_ffmpeg_names_the_package(tmp_path, monkeypatch)
         sound.decode(tmp_path / "upload.3gp")
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-def test_g722_goes_through_ffmpeg(tmp_path):
+def test_g722_goes_through_ffmpeg(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    monkeypatch.setenv("PATH", str(tmp_path))
     soundfile.write(tmp_path / "tone.wav", tone(1.0), RATE)
     command = ["ffmpeg", "-v", "error", "-i", tmp_path / "tone.wav", "-f", "g722", tmp_path / "tone.g722"]
     subprocess.run(command, check=True)
