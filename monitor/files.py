@@ -116,3 +116,11 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def make_private(path: Path) -> None:
+    """Take a file or folder away from everybody but its owner, where the file system and its owner let us."""
+    with contextlib.suppress(OSError):
+        mode = path.lstat().st_mode
+        if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~0o077)

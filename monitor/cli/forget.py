@@ -20,8 +20,9 @@ from monitor.errors import ConfigError, MonitorError
 from monitor.service.forgetting import ALL, Forgotten, forget
 from monitor.service.state_folder import open_state_folder
 from monitor.sinks.erase import Span
-from monitor.sinks.history_file import FILE_NAME, HistoryDamagedError, HistoryUnavailableError
+from monitor.sinks.history_file import FILE_NAME
 from monitor.sinks.history_reader import HistoryReader
+from monitor.sqlite_file import DamagedError, UnavailableError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +73,7 @@ def _chosen(arguments: argparse.Namespace, folder: Path) -> tuple[Span, str]:
         try:
             with HistoryReader(folder / FILE_NAME) as reader:
                 remembered = evenings(reader.quarters())
-        except (HistoryDamagedError, HistoryUnavailableError) as error:
+        except (DamagedError, UnavailableError) as error:
             raise MonitorError(
                 f"The history cannot be read: {error.message}", "`cradlewatch forget --all` deletes it."
             ) from error

@@ -24,9 +24,10 @@ from monitor.cli.table import print_table
 from monitor.errors import ConfigError, MonitorError
 from monitor.events.night import evening_of
 from monitor.outputs import Output
-from monitor.sinks.history_file import FILE_NAME, HistoryDamagedError, HistoryUnavailableError
+from monitor.sinks.history_file import FILE_NAME
 from monitor.sinks.history_night import CryFacts, NightFacts, night_facts
 from monitor.sinks.history_reader import HistoryReader
+from monitor.sqlite_file import DamagedError, UnavailableError
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 CRIES_HEAD: Final = ("began", "lasted", "crying", "likely cause", "alert", "")
@@ -85,9 +86,9 @@ def _opened(folder: Path, *, enabled: bool) -> HistoryReader:
         raise MonitorError(f"No night is remembered in {folder}: {why}")
     try:
         return HistoryReader(file)
-    except HistoryUnavailableError as error:
+    except UnavailableError as error:
         raise MonitorError(f"The history cannot be read: {error.message}", "Try again as root.") from error
-    except HistoryDamagedError as error:
+    except DamagedError as error:
         raise MonitorError(
             f"The history cannot be read: {error.message}",
             "When the service runs next, it moves the file aside and begins a new one.",
@@ -97,7 +98,7 @@ def _opened(folder: Path, *, enabled: bool) -> HistoryReader:
 def _facts(reader: HistoryReader, evening: date, remembered: Sequence[date]) -> NightFacts:
     try:
         found = reader.between(*span_s(evening))
-    except (HistoryUnavailableError, HistoryDamagedError) as error:
+    except (UnavailableError, DamagedError) as error:
         raise MonitorError(f"The history cannot be read: {error.message}") from error
     if not found:
         known = f"{remembered[0]} to {remembered[-1]}" if remembered else "none"

@@ -36,6 +36,7 @@ from monitor.service.status_socket import NAME, StatusServer
 from monitor.service.vitals import VitalsWatch
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
+from monitor.sinks.base import Role
 from monitor.sinks.push_delivery import DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -44,10 +45,9 @@ log = structlog.get_logger(__name__)
 RESTART_EXIT_CODE: Final = 75
 """EX_TEMPFAIL: not a success, so that whoever supervises us starts us again."""
 
-REMEMBERING: Final = frozenset({"history", "clips"})
-"""Sinks that keep what they hear and tell nobody."""
-
 STUCK_AFTER_S: Final = 10.0
+REMEMBERED_WITHIN_S: Final = 3.0
+"""What a stop waits for sinks that only remember, once all that alarm are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,7 @@ class Service:
         self._watchdog = watchdog
         self._threads = Threads()
         self._listening: threading.Thread | None = None
+        self._remembering: list[threading.Thread] = []
         self._reading: threading.Thread | None = None
         self._stop_requested = False
         self._detector = detector(self.request_stop)
@@ -243,7 +244,10 @@ class Service:
     def _start(self) -> None:
         for worker in self._workers:
             worker.open()
-            self._threads.start(f"sink-{worker.name}", worker.run)
+            alarms = worker.role is Role.ALARMS
+            thread = self._threads.start(f"sink-{worker.name}", worker.run, awaited=alarms)
+            if not alarms:
+                self._remembering.append(thread)
         self._desk.open(_now())
         for server in self._servers():
             server.start()
@@ -340,7 +344,7 @@ class Service:
 
     def _is_unheard(self) -> bool:
         """Whether every sink is gone that tells somebody: to listen on would look well and warn nobody."""
-        workers = [worker.stats() for worker in self._workers if worker.name not in REMEMBERING]
+        workers = [worker.stats() for worker in self._workers if worker.role is Role.ALARMS]
         if not workers or not all(worker.gone for worker in workers):
             return False
         reasons = "; ".join(f"{worker.name}: {worker.fault}" for worker in workers)
@@ -392,6 +396,7 @@ class Service:
         for worker in self._workers:
             worker.request_stop(deadline)
         alive = self._threads.join(deadline)
+        join_all(self._remembering, Deadline(min(REMEMBERED_WITHIN_S, deadline.left_s())))
         log.info("service.stopped", in_s=round(deadline.length_s - deadline.left_s(), 2))
         return alive
 

@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError, 
 from monitor.events.bus import MessageQueue, QueueStats
 from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
 from monitor.service.lifecycle import Deadline
-from monitor.sinks.base import Sink
+from monitor.sinks.base import Role, Sink
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,9 @@ LAST_BACK_OFF_S: Final = 15.0
 LOG_EVERY_DROPS: Final = 100
 CLOSING_SHARE: Final = 0.3
 """The part of the deadline that is kept for ``close``."""
+FIRST_PAUSE_S: Final = 5.0
+LAST_PAUSE_S: Final = 300.0
+"""Before a sink that only remembers and has failed is opened again."""
 CLOSE_WITHIN: Final = 0.9
 """Of the time that is left then, what the sink is told it has."""
 
@@ -40,10 +43,15 @@ class WorkerStats:
     queue: QueueStats
     gone: bool = False
     """Nothing can be delivered any more, ever: whoever took the messages has left."""
+    role: Role = Role.ALARMS
 
 
 class SinkWorker:
-    """Carries messages from one queue to one sink. Main opens and stops it, its thread does the rest."""
+    """Carries messages from one queue to one sink. Main opens and stops it, its thread does the rest.
+
+    A sink that only remembers may fail in any way: it is closed, the failure is a fault, and after a pause it
+    is opened again.
+    """
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class SinkWorker:
         tick_every_s: float = TICK_EVERY_S,
         first_back_off_s: float = FIRST_BACK_OFF_S,
         last_back_off_s: float = LAST_BACK_OFF_S,
+        first_pause_s: float = FIRST_PAUSE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
@@ -60,20 +69,31 @@ class SinkWorker:
         self._tick_every_s = tick_every_s
         self._first_back_off_s = first_back_off_s
         self._last_back_off_s = last_back_off_s
+        self._first_pause_s = first_pause_s
         self._clock = clock
         self._next_tick = clock()
         self._stopping = threading.Event()
         self._deadline: Deadline | None = None
         self._delivered = self._retries = self._dropped = 0
         self._gone = False
+        self._failure = ""
 
     @property
     def name(self) -> str:
         return self._sink.name
 
+    @property
+    def role(self) -> Role:
+        return self._sink.role
+
     def open(self) -> None:
-        """Raises ConfigError when the sink's configuration can never work."""
+        """Raises ConfigError when the sink's configuration can never work.
+
+        Main waits for it; so a sink that only remembers is opened by its own thread.
+        """
         self._sink.wakes(self._queue.wake)
+        if self.role is Role.REMEMBERS:
+            return
         try:
             self._sink.open()
         except PermanentSinkError as error:
@@ -82,6 +102,28 @@ class SinkWorker:
 
     def run(self) -> None:
         """The thread: deliver until stopped, then drain and close within the deadline."""
+        if self.role is Role.ALARMS:
+            self._run()
+            return
+        pause_s = self._first_pause_s
+        while not self._remember() and not self._stopping.wait(pause_s):
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
+
+    def _remember(self) -> bool:
+        """Work until stopped; False when the sink has failed before."""
+        try:
+            self._sink.open()
+            self._failure = ""
+            self._run()
+        # Everything: what remembers must never take those along that alarm.
+        except BaseException as error:
+            log.exception("sink.failed", sink=self.name)
+            mistake = f"{type(error).__name__}: {error}"
+            self._failure = f"It has failed and will be tried again ({mistake}). Please report this."
+            return False
+        return True
+
+    def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._step()
@@ -103,9 +145,10 @@ class SinkWorker:
             delivered=self._delivered,
             retries=self._retries,
             dropped=self._dropped,
-            fault=self._sink.fault() or self._queue.fault(),
+            fault=self._failure or self._sink.fault() or self._queue.fault(),
             queue=self._queue.stats(),
             gone=self._gone,
+            role=self.role,
         )
 
     def _step(self) -> None:
@@ -176,7 +219,7 @@ class SinkWorker:
 
     def _close(self) -> None:
         left = self._queue.stats().depth
-        if left:
+        if left and (self.role is Role.ALARMS or self._stopping.is_set()):
             self._dropped += left
             log.error("sink.undelivered", sink=self.name, messages=left, fault=self._sink.fault())
         # Without a deadline the thread is failing; the sink still releases what it holds. A sink that

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
 from monitor.messages import AnyMessage
+
+
+class Role(Enum):
+    """What becomes of a cry when the sink is gone."""
+
+    ALARMS = "alarms"
+    """Somebody is not told. Without any such sink the service is pointless, and ends."""
+    REMEMBERS = "remembers"
+    """Nobody is alarmed by it: it may fail, and neither ends the service nor delays it."""
 
 
 class Sink(Protocol):
@@ -18,6 +28,10 @@ class Sink(Protocol):
     def wakes(self, wake: Callable[[], None]) -> None:  # noqa: ARG002  # most sinks have no use for it
         """Before ``open``: what to call, from any thread, to be ticked at once and not within a second."""
         return None  # noqa: RET501  # an empty body would make it abstract
+
+    @property
+    def role(self) -> Role:
+        return Role.ALARMS
 
     def open(self) -> None:
         """Begin; must not wait for a network.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -56,15 +56,15 @@ class EpisodeLedger:
         self._written_at_s[name] = now_s
         return Change(remember={name: message.to_json()})
 
-    def left_open(self) -> Iterator[EpisodeMessage]:
-        """An end for each episode that an earlier process began and did not end."""
-        for name, text in self._outbox.facts().items():
+    def left_open(self, left: Mapping[str, str]) -> Iterator[EpisodeMessage]:
+        """An end for each episode that an earlier process began and did not end; ``left`` are its facts."""
+        for name, text in left.items():
             if name.startswith(_PREFIX) and (last := self._read(name, text)) is not None:
                 yield cut_short(last, datetime.now(UTC))
 
-    def last_ended(self) -> EpisodeMessage | None:
-        """The end of the latest episode, whichever process reported it."""
-        text = self._outbox.facts().get(_LAST)
+    def last_ended(self, left: Mapping[str, str]) -> EpisodeMessage | None:
+        """The end of the latest episode that earlier processes reported."""
+        text = left.get(_LAST)
         return None if text is None else self._read(_LAST, text)
 
     def _read(self, name: str, text: str) -> EpisodeMessage | None:

@@ -13,14 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.sinks.history_file import (
-    TABLES,
-    HistoryDamagedError,
-    HistoryUnavailableError,
-    open_for_writing,
-    translated,
-)
+from monitor.sinks.history_file import TABLES, open_for_writing
 from monitor.sinks.outbox_file import Contents, OutboxFile
+from monitor.sqlite_file import UnavailableError, translated
 
 Span = tuple[float, float]
 """Seconds since 1970; the end is not part of it."""
@@ -119,6 +114,7 @@ def scrub(file: Path) -> None:
         translated(file),
         contextlib.closing(sqlite3.connect(file, timeout=BUSY_S, isolation_level=None)) as sqlite,
     ):
+        sqlite.execute("PRAGMA locking_mode = EXCLUSIVE")
         sqlite.execute("PRAGMA secure_delete = ON")
         _empty_journal(sqlite, file)
         sqlite.execute("VACUUM")
@@ -128,9 +124,7 @@ def scrub(file: Path) -> None:
 def _empty_journal(sqlite: sqlite3.Connection, file: Path) -> None:
     (busy, _, _) = sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise HistoryUnavailableError(
-            f"{file} is being read by another program: what was deleted is still in it."
-        )
+        raise UnavailableError(f"{file} is being read by another program: what was deleted is still in it.")
 
 
 @contextlib.contextmanager
@@ -138,8 +132,6 @@ def _outbox(file: Path) -> Iterator[tuple[OutboxFile, Contents]]:
     outbox = OutboxFile(file)
     try:
         yield outbox, outbox.open()
-    except UnicodeDecodeError as error:
-        raise HistoryDamagedError(f"{file} is damaged: its description is no text.") from error
     finally:
         outbox.close()
 

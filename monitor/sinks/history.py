@@ -1,6 +1,6 @@
 """The sink that remembers: episodes, levels, troubles and alerts, bounded by age and size.
 
-What cannot be written waits in memory, bounded as well; the file gets it when the disk takes it again.
+Its thread turns messages into records; another one writes them (:mod:`~monitor.sinks.history_keeper`).
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 from typing_extensions import override
 
+from monitor.keeper import ANSWERS_WITHIN_S
 from monitor.messages import (
     AlertMessage,
     AnyMessage,
@@ -27,8 +27,9 @@ from monitor.messages import (
     TestMessage,
 )
 from monitor.sinks import moment
-from monitor.sinks.base import Sink
-from monitor.sinks.history_file import FILE_NAME, HistoryDamagedError, HistoryUnavailableError
+from monitor.sinks.base import Role, Sink
+from monitor.sinks.history_file import FILE_NAME
+from monitor.sinks.history_keeper import HistoryKeeper
 from monitor.sinks.history_records import Alert, Batch, Episode
 from monitor.sinks.history_store import KEPT_IN_MIND, HistoryStore
 from monitor.sinks.history_tally import FaultTally, LevelTally, episode_record
@@ -38,13 +39,9 @@ from monitor.sinks.steady import SteadyClock
 log = structlog.get_logger(__name__)
 
 WRITE_EVERY_S: Final = 60.0
+CRYING_EVERY_S: Final = 5.0
+"""While the baby cries."""
 PRUNE_EVERY_S: Final = 3600.0
-RETRY_DISK_S: Final = 5.0
-TELL_DAMAGE_S: Final = 3600.0
-"""A file that was damaged is a fault for this long; the log has it for ever."""
-MINUTES_IN_MEMORY: Final = 24 * 60
-OTHERS_IN_MEMORY: Final = 500
-"""Of each kind; with the minutes below 1 MB, and more than a night has."""
 _MEGABYTE: Final = 1_000_000
 _DAY_S: Final = 86_400
 
@@ -64,12 +61,20 @@ class HistorySettings:
 
 
 class HistorySink(Sink):
-    """Takes every message and never refuses one."""
+    """Takes every message and never refuses one. ``within_s``: see :class:`~monitor.keeper.Keeper`."""
 
-    def __init__(self, settings: HistorySettings, *, now: Callable[[], Moment] = moment.now) -> None:
+    def __init__(
+        self,
+        settings: HistorySettings,
+        *,
+        now: Callable[[], Moment] = moment.now,
+        within_s: float = ANSWERS_WITHIN_S,
+    ) -> None:
         self._settings = settings
         self._now = now
-        self._store = HistoryStore(settings.file)
+        self._disk = HistoryKeeper(
+            HistoryStore(settings.file), settings.max_mb * _MEGABYTE, now=now, within_s=within_s
+        )
         self._batch = Batch()
         self._levels = LevelTally(settings.gap_s)
         self._faults = FaultTally()
@@ -77,20 +82,22 @@ class HistorySink(Sink):
         self._episodes: dict[str, Episode] = {}
         self._delivery: DeliveryMessage | None = None
         self._seen_s = 0.0
-        self._written_at_s = self._retry_at_s = self._now().since_boot_s
+        self._written_at_s = self._now().since_boot_s
         self._pruned_at_s: float | None = None
-        self._damaged_at_s: float | None = None
-        self._gave_way = 0
-        self._disk_fault = self._damage = self._fault = ""
 
     @property
     @override
     def name(self) -> str:
         return "history"
 
+    @property
+    @override
+    def role(self) -> Role:
+        return Role.REMEMBERS
+
     @override
     def open(self) -> None:
-        """Nothing yet: to check a large file takes a card seconds, which the first ``tick`` has time for."""
+        self._disk.start()
 
     @override
     def handle(self, message: AnyMessage) -> None:
@@ -102,31 +109,26 @@ class HistorySink(Sink):
     def tick(self) -> None:
         now = self._now()
         steady = self._clock.is_steady(now)
-        if self._store.is_gone():
-            self._begin_anew()
-        if not self._store.is_open:
-            if now.since_boot_s >= self._retry_at_s:
-                self._write()
-        elif now.since_boot_s - self._written_at_s >= WRITE_EVERY_S:
+        self._disk.look()
+        self._take_over()
+        if now.since_boot_s - self._written_at_s >= WRITE_EVERY_S:
             self._faults.keep(self._seen_s, self._batch)
             self._write()
         due = self._pruned_at_s is None or now.since_boot_s - self._pruned_at_s >= PRUNE_EVERY_S
-        if steady and due and self._store.is_open:
+        if steady and due:
             self._pruned_at_s = now.since_boot_s
-            self._on_disk(lambda: self._store.prune_older(now.utc_s - self._settings.keep_days * _DAY_S))
-        self._tell()
+            self._disk.prune_older(now.utc_s - self._settings.keep_days * _DAY_S)
 
     @override
     def fault(self) -> str:
-        return self._fault
+        return self._disk.fault()
 
     @override
     def close(self, timeout_s: float) -> None:
+        self._take_over()
         self._faults.end(self._seen_s, self._batch)
         self._write()
-        if self._batch:
-            log.error("history.lost_at_stop", fault=self._disk_fault)
-        self._store.close()
+        self._disk.close(timeout_s)
 
     # --- messages -----------------------------------------------------------------------------------
 
@@ -166,7 +168,9 @@ class HistorySink(Sink):
         more_s = record.crying_s - (0.0 if before is None else before.crying_s)
         if more_s > 0:
             self._levels.add_crying(message, record.until_s, more_s)
-        return message.event_type != "updated"
+        written_s_ago = self._now().since_boot_s - self._written_at_s
+        # After a kill the night still knows how far a cry had got.
+        return message.event_type != "updated" or written_s_ago >= CRYING_EVERY_S
 
     def _change(self, episode_id: str, **said: object) -> bool:
         """Add what a parent said of an episode."""
@@ -206,87 +210,24 @@ class HistorySink(Sink):
         self._batch.put(Alert(message.event_id, at_s, message.kind, json.dumps(detail)))
         return True
 
-    def _begin_anew(self) -> None:
-        """Somebody deleted the file: a new one gets what is still known."""
-        log.warning("history.file_lost")
-        self._store.close()
-        for record in self._episodes.values():
-            self._batch.put(record)
-        self._write()
-
     # --- disk ---------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """Move all that waits to the file; what cannot be moved stays, the newest that matters first."""
+        """Hand over all that there is to remember."""
         self._written_at_s = self._now().since_boot_s
         self._levels.move_to(self._batch)
-        if self._store.is_open or self._written_at_s >= self._retry_at_s:
-            self._on_disk(self._write_batch)
-        went = self._batch.bound(MINUTES_IN_MEMORY, OTHERS_IN_MEMORY)
-        if went and not self._gave_way:
-            log.error("history.memory_full", fault=self._disk_fault)
-        self._gave_way += went
-        self._tell()
+        batch, self._batch = self._batch, Batch()
+        self._disk.write(batch)
 
-    def _write_batch(self) -> None:
-        if not self._store.is_open:
-            self._take_over(self._store.open())
-        if self._batch:
-            self._store.write(self._batch)
-            self._batch = Batch()
-        self._store.prune_to(self._settings.max_mb * _MEGABYTE)
-
-    def _take_over(self, left: list[Episode]) -> None:
-        """What the file knows and we do not; of what both know, ours is newer."""
-        self._episodes = {episode.id: episode for episode in left} | self._episodes
-        for id_, episode in self._episodes.items():
-            if not episode.ended:
-                # The store has just ended all that it took for left open; this one goes on.
-                self._batch.episodes[id_] = episode
-
-    def _on_disk(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except HistoryUnavailableError as error:
-            self._on_unavailable(error)
-        except HistoryDamagedError as error:
-            self._on_damaged(error)
-        else:
-            if self._disk_fault:
-                log.info("history.on_disk_again", gave_way=self._gave_way)
-            self._disk_fault = ""
-            self._gave_way = 0
-
-    def _on_unavailable(self, error: HistoryUnavailableError) -> None:
-        if not self._disk_fault:
-            log.error("history.not_on_disk", error=str(error))
-        self._disk_fault = (
-            f"The night cannot be remembered on disk and would not survive a restart: {error.message} "
-            "Make room, or let the service write there."
-        )
-        self._retry_at_s = self._now().since_boot_s + RETRY_DISK_S
-
-    def _on_damaged(self, error: HistoryDamagedError) -> None:
-        """Begin a new file with what memory holds."""
-        try:
-            aside = self._store.move_aside(datetime.now(UTC))
-            self._write_batch()
-        except HistoryUnavailableError as second:
-            self._on_unavailable(second)
+    def _take_over(self) -> None:
+        """What a file that was opened knows and we do not; of what both know, ours is newer."""
+        opened = self._disk.take_opened()
+        if opened is None:
             return
-        except HistoryDamagedError as second:  # the disk damages what we have only just written
-            self._on_unavailable(HistoryUnavailableError(second.message))
-            return
-        self._disk_fault = ""
-        self._damaged_at_s = self._now().since_boot_s
-        self._damage = (
-            f"The memory of earlier nights was damaged and a new one was begun ({error.message}) The damaged "
-            f"file is kept as {aside.name}; check the disk or the SD card."
-        )
-        log.error("history.damaged", error=str(error), kept_as=str(aside))
-
-    def _tell(self) -> None:
-        damaged_at_s = self._damaged_at_s
-        recent = damaged_at_s is not None and self._now().since_boot_s - damaged_at_s < TELL_DAMAGE_S
-        gave_way = f" {self._gave_way} older records gave way." if self._gave_way else ""
-        self._fault = self._disk_fault + gave_way if self._disk_fault else self._damage if recent else ""
+        ours = [episode for episode in self._episodes.values() if opened.anew or not episode.ended]
+        self._episodes = {episode.id: episode for episode in opened.episodes} | self._episodes
+        for episode in ours:
+            # The file has just ended all that it took for left open, and this one goes on; or it is new.
+            self._batch.put(episode)
+        if ours:
+            self._write()

@@ -1,21 +1,31 @@
-"""The SQLite file of the history: its form, and how it is opened. Writer, reader and `forget` share it."""
+"""The SQLite file of the history: its form, and how it is read. Writer, reader and `forget` share it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import SinkError
 from monitor.sinks.history_records import Alert, Episode, Fault, Listening, Minute
+from monitor.sqlite_file import (
+    DamagedError,
+    Form,
+    check_origin,
+    check_tables,
+    connect_to_write,
+    text,
+    translated,
+)
 
 FILE_NAME: Final = "history.sqlite"
 APPLICATION_ID: Final = 0x43524457
 """CRDW: tells our file from any other that SQLite can read."""
+_READER_WAITS_S: Final = 5.0
+_WRITER_WAITS_S: Final = 1.0
+"""For one that reads; what could not be written then is written with the next try."""
+_NOT_OPENED: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 _MIGRATIONS: Final = (
     """
@@ -43,10 +53,6 @@ _MIGRATIONS: Final = (
     CREATE INDEX alerts_by_time ON alerts (at_s);
     """,
 )
-"""Step n makes version n + 1 of version n. A step that was released is never changed."""
-
-VERSION: Final = len(_MIGRATIONS)
-
 RECORDS: Final = {
     "episodes": Episode,
     "minutes": Minute,
@@ -58,129 +64,57 @@ RECORDS: Final = {
 TABLES: Final = {table: tuple(field.name for field in fields(record)) for table, record in RECORDS.items()}
 """Columns, in the order of the records' fields, whose names they bear."""
 
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLITE_ERROR is what a missing table or column gives: our own statements have no other mistakes."""
-
-
-class HistoryDamagedError(SinkError):
-    """The file is no history that this version can read."""
-
-
-class HistoryUnavailableError(SinkError):
-    """The file cannot be read or written now: disk full, read-only, folder missing, failing card, locked."""
-
-
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Our two errors instead of SQLite's many."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        # What SQLite says of a damaged schema quotes the damage.
-        raise HistoryDamagedError(f"{path} is damaged: its description is no text.") from error
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:
-            raise  # ours: the module was called wrongly
-        # Extended codes keep the kind in the low byte.
-        code &= 0xFF
-        kind = HistoryDamagedError if code in _DAMAGE else HistoryUnavailableError
-        raise kind(f"{path}: {' '.join(str(error).split())}.") from error
+FORM: Final = Form(
+    _MIGRATIONS, TABLES, application_id=APPLICATION_ID, shared=True, busy_s=_WRITER_WAITS_S, cache_kb=512
+)
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open, create or migrate the file. Raises HistoryDamagedError or HistoryUnavailableError."""
-    if path.is_dir():
-        raise HistoryDamagedError(f"{path} is a folder.")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(translated(path))
-        _create(path)
-        connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        stack.callback(connection.close)
-        connection.text_factory = _text
-        # Before the first table, else it has no effect: what was pruned is given back to the disk.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA journal_size_limit = 1048576")
-        # What is deleted is overwritten: a forgotten night must not be read out of free pages.
-        connection.execute("PRAGMA secure_delete = ON")
-        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise HistoryDamagedError(f"{path} is damaged: {' '.join(str(health).split())}.")
-        _migrate(connection, path)
-        check_tables(connection)
-        stack.pop_all()
-    return connection
+    """Open, create or migrate the file. Raises DamagedError or UnavailableError."""
+    return connect_to_write(path, FORM)
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open the file beside a service that writes. Raises as ``open_for_writing``; creates nothing."""
     if not path.is_file():
-        raise HistoryDamagedError(f"{path} is no file.")
+        raise DamagedError(f"{path} is no file.")
     with contextlib.ExitStack() as stack:
         stack.enter_context(translated(path))
         connection = _connected(path)
         stack.callback(connection.close)
-        connection.text_factory = _text
-        version = check_origin(connection, path)
-        if version != VERSION:
-            raise HistoryDamagedError(f"{path} has format {version}, this version reads {VERSION}.")
-        check_tables(connection)
+        connection.text_factory = text
+        version = check_origin(connection, path, FORM)
+        if version != FORM.version:
+            raise DamagedError(f"{path} has format {version}, this version reads {FORM.version}.")
+        check_tables(connection, FORM)
         stack.pop_all()
     return connection
 
 
-def check_origin(connection: sqlite3.Connection, path: Path) -> int:
-    """The file's version. Raises HistoryDamagedError for another program's file."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
-        raise HistoryDamagedError(f"{path} is not a history: another program has written it.")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
-def check_tables(connection: sqlite3.Connection) -> None:
-    """Raise sqlite3.Error where a table or a column is missing."""
-    for table, columns in TABLES.items():
-        connection.execute(f"SELECT {', '.join(columns)} FROM {table} LIMIT 0")  # noqa: S608 - our own names
-
-
-def _create(path: Path) -> None:
-    """Make an empty file that nobody else may read; SQLite gives its journal the same rights."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise HistoryUnavailableError(f"{path} cannot be opened: {error.strerror}.") from error
-
-
 def _connected(path: Path) -> sqlite3.Connection:
     uri = path.absolute().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+    ways = [f"{uri}?mode=ro"]
+    if Path(f"{path}-journal").exists():
+        # Of a writer that was killed: what it had begun has to be taken back before anything is read.
+        ways.append(f"{uri}?mode=rw")
+    if not Path(f"{path}-wal").exists():
+        # An earlier version's file on a disk that is read-only: nobody can make the memory that its readers
+        # share with a writer. Without a log there is no writer, and the file can be read as it stands.
+        ways.append(f"{uri}?mode=ro&immutable=1")
+    for way in ways[:-1]:
+        try:
+            return _opened(way)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _NOT_OPENED:
+                raise
+    return _opened(ways[-1])
+
+
+def _opened(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=_READER_WAITS_S, isolation_level=None)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        # A disk that is read-only lets nobody make the shared memory that readers share with a writer. With
-        # no journal there is no writer, and the file can be read as it stands.
+    except BaseException:
         connection.close()
-        if Path(f"{path}-wal").exists():
-            raise
-        connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        raise
     return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if tables or version:
-        version = check_origin(connection, path)
-    if version > VERSION:
-        raise HistoryDamagedError(f"{path} has format {version}, this version reads {VERSION}.")
-    for number in range(version, VERSION):
-        connection.executescript(
-            f"BEGIN IMMEDIATE;{_MIGRATIONS[number]}"
-            f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {number + 1};COMMIT;"
-        )
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")

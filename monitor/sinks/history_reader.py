@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
-from monitor.sinks.history_file import RECORDS, TABLES, HistoryDamagedError, open_for_reading, translated
+from monitor.sinks.history_file import RECORDS, TABLES, open_for_reading
 from monitor.sinks.history_records import Alert, Episode, Fault, Listening, Minute
+from monitor.sqlite_file import DamagedError, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ _WITHIN: Final = {
 
 
 class HistoryReader:
-    """Opened for a ``with`` block. Raises HistoryDamagedError or HistoryUnavailableError, then or later."""
+    """Opened for a ``with`` block. Raises DamagedError or UnavailableError, then or later."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -96,7 +97,7 @@ class HistoryReader:
         kinds = _KINDS[table]
         for row in cursor:
             if not all(_is_sound(value, kind) for value, kind in zip(row, kinds, strict=True)):
-                raise HistoryDamagedError(f"{self._path} is damaged: {table} hold what they cannot hold.")
+                raise DamagedError(f"{self._path} is damaged: {table} hold what they cannot hold.")
             yield row
 
 

@@ -132,6 +132,12 @@ class Batch:
             case Alert():
                 self.alerts[record.id] = record
 
+    def join(self, newer: Batch) -> None:
+        """Take in all of ``newer``."""
+        for table in (newer.episodes, newer.minutes, newer.listening, newer.faults, newer.alerts):
+            for record in table.values():
+                self.put(record)
+
     def bound(self, minutes: int, others: int) -> int:
         """Let the oldest go until at most so many wait; how many went. Minutes matter least."""
         went = 0

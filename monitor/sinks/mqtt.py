@@ -126,12 +126,7 @@ class MqttSink(Sink):
     def open(self) -> None:
         self._link.start()
         self._outbox.open()
-        last = self._ledger.last_ended()
-        if last is not None:
-            self._remember_states(self._publications(last))
-        for ended in self._ledger.left_open():
-            log.warning("mqtt.episode_cut_short", episode_id=ended.episode_id, event_id=ended.event_id)
-            self._keep(ended)
+        self._take_over()
 
     @override
     def handle(self, message: AnyMessage) -> None:
@@ -146,6 +141,7 @@ class MqttSink(Sink):
     @override
     def tick(self) -> None:
         self._outbox.tick()
+        self._take_over()
         self._work()
         self._send_events()
         self._hasten_settling()
@@ -192,8 +188,8 @@ class MqttSink(Sink):
                 self._send_events()
         self._link.stop(max(0.2, deadline_s - self._monotonic_s()))
         self._events.settle(at_stop=True)
+        self._outbox.close(max(0.2, deadline_s - self._monotonic_s()))
         self._tell_undelivered()
-        self._outbox.close()
 
     @property
     def _has_unanswered(self) -> bool:
@@ -205,6 +201,22 @@ class MqttSink(Sink):
             log.warning("mqtt.kept_for_next_start", events=outbox.waiting, fault=self.fault())
         elif outbox.waiting:
             log.error("mqtt.undelivered_at_stop", events=outbox.waiting, fault=self.fault())
+
+    def _take_over(self) -> None:
+        """What an earlier process left: at the start, or later from a disk that did not answer then."""
+        left = self._outbox.take_left()
+        if left is None:
+            return
+        last = self._ledger.last_ended(left)
+        if last is not None:
+            calm = homeassistant.calm(self._topics)
+            for state in self._publications(last):
+                # What this process has reported meanwhile is newer.
+                if state.retain and self._states.get(state.topic, calm) == calm:
+                    self._states[state.topic] = state
+        for ended in self._ledger.left_open(left):
+            log.warning("mqtt.episode_cut_short", episode_id=ended.episode_id, event_id=ended.event_id)
+            self._keep(ended)
 
     def _keep(self, message: AnyMessage) -> list[Publication]:
         """Put what must not be lost into the outbox; the states that the message changes."""

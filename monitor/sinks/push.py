@@ -84,7 +84,7 @@ class PushSink(Sink):
         for channel in self._channels:
             channel.check()
         self._queue.open()
-        self._policy = PushPolicy(self._settings, self._queue.state())
+        self._take_over()
         if self._settings.callback_listen is not None:
             self._key = _key(self._queue)
             self._listener = AcknowledgeListener(
@@ -104,16 +104,18 @@ class PushSink(Sink):
 
     @override
     def tick(self) -> None:
-        for worker in self._workers:
-            worker.raise_error()
         now = self._now()
         reached = None if self._hub_reached is None else self._hub_reached()
+        # The last resort goes first: nothing that fails or waits may come before it.
+        if self._sounder is not None:
+            self._sounder.step(now.monotonic_s, wanted=self._nobody_knows(now, reached=bool(reached)))
+        for worker in self._workers:
+            worker.raise_error()
+        self._take_over()
         stuck = {worker.name for worker in self._workers if worker.fault()}
         self._policy.unreachable = self._ledger.unreachable(UNREACHABLE_AFTER_S) | stuck
         self._carry_out(self._policy.tick(now, hub_reached=reached))
         self._queue.tick()
-        if self._sounder is not None:
-            self._sounder.step(now.monotonic_s, wanted=self._nobody_knows(now, reached=bool(reached)))
 
     @override
     def fault(self) -> str:
@@ -137,7 +139,7 @@ class PushSink(Sink):
             self._listener.close()
         if self._sounder is not None:
             self._sounder.close()
-        self._queue.close()
+        self._queue.close(max(0.2, until_s - time.monotonic()))
 
     def delivery(self) -> DeliveryStatus:
         """What became of what was sent. Any thread."""
@@ -147,6 +149,12 @@ class PushSink(Sink):
     def callback_port(self) -> int:
         """Where phones are heard; 0 where they are not."""
         return 0 if self._listener is None else self._listener.port
+
+    def _take_over(self) -> None:
+        """What an earlier process left: at the start, or later from a disk that did not answer then."""
+        left = self._queue.take_left()
+        if left is not None:
+            self._policy.take_over(left)
 
     def _carry_out(self, orders: Orders) -> None:
         for tag in orders.withdraw:

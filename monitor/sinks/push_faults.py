@@ -45,15 +45,16 @@ class _Fault:
 class FaultWatch:
     """Follows the faults. One thread; time comes in."""
 
-    def __init__(
-        self, settings: PushSettings, recipients: tuple[Recipient, ...], told: Mapping[str, ToldFault]
-    ) -> None:
+    def __init__(self, settings: PushSettings, recipients: tuple[Recipient, ...]) -> None:
         self._settings = settings
         self._recipients = recipients
         self._faults = {kind: _Fault(self._chain()) for kind in _URGENCY}
-        known = {recipient.name for recipient in recipients}
+
+    def take_over(self, told: Mapping[str, ToldFault]) -> None:
+        """Go on from what an earlier process told, where nothing has been told since."""
+        known = {recipient.name for recipient in self._recipients}
         for kind, before in told.items():
-            if kind in self._faults:
+            if kind in self._faults and not self._faults[kind].chain.told:
                 self._faults[kind].since = before.since
                 self._faults[kind].chain.told = [name for name in before.told if name in known]
                 # A receiver drops what has a key that it knows.

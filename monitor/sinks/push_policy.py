@@ -86,9 +86,15 @@ class PushPolicy:
 
     def __post_init__(self) -> None:
         self._recipients = tuple(Recipient(c.name, c.step, c.urgent_only) for c in self.settings.channels)
-        self._faults = FaultWatch(self.settings, self._recipients, self.state.faults)
-        self._restarted_from = self.state.cry
-        self._held_before = self.state.held
+        self._faults = FaultWatch(self.settings, self._recipients)
+        self.take_over(self.state)
+
+    def take_over(self, earlier: PolicyState) -> None:
+        """Go on from what an earlier process knew. It may be read late; what has happened since is newer."""
+        self.state = self.state.with_daily_test(self.state.daily_test_on or earlier.daily_test_on)
+        self._faults.take_over(earlier.faults)
+        self._restarted_from = earlier.cry
+        self._held_before = earlier.held
 
     def handle(self, message: AnyMessage, now: Now) -> Orders:
         """Take a message in; what it leads to at once comes back."""

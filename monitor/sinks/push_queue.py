@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,36 +42,33 @@ class PushQueue:
         """Keys that may wait, by channel and tag."""
 
     def open(self) -> None:
-        """Take over what an earlier process left; what was meant for a channel that is gone is dropped."""
         self._outbox.open()
-        for name in self._channels_before() - set(self._channels):
+
+    def take_left(self) -> PolicyState | None:
+        """Take over what an earlier process left, once, as soon as the disk has said it; its policy's state.
+
+        What was meant for a channel that is gone is dropped, as is what a newer notification has replaced.
+        """
+        left = self._outbox.take_left()
+        if left is None:
+            return None
+        for name in _channels_before(left) - set(self._channels):
             self._outbox.done(*(entry.item.key for entry in self._outbox.pending(name)), channel=name)
         for name in self._channels:
-            for entry in self._outbox.pending(name):
-                self._by_tag.setdefault((name, entry.item.kind), set()).add(entry.item.key)
+            self._take_over(name)
         self._outbox.put(remember={_CHANNELS: json.dumps(self._channels)})
+        return _state(left)
 
-    def _channels_before(self) -> set[str]:
-        written = self._outbox.facts().get(_CHANNELS, "[]")
-        try:
-            before = json.loads(written)
-        except (ValueError, RecursionError):
-            before = None
-        if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
-            log.warning("push.channels_unreadable")
-            return set()
-        return set(before)
-
-    def state(self) -> PolicyState:
-        """What the policy knew when it was last stored."""
-        written = self._outbox.facts().get(_POLICY)
-        if written is None:
-            return PolicyState()
-        try:
-            return PolicyState.from_json(written)
-        except ValueError as error:
-            log.warning("push.state_unreadable", error=type(error).__name__)
-            return PolicyState()
+    def _take_over(self, name: str) -> None:
+        outdated: list[str] = []
+        with self._lock:
+            for entry in self._outbox.pending(name):
+                keys = self._by_tag.setdefault((name, entry.item.kind), set())
+                if keys and entry.item.key not in keys:
+                    outdated.append(entry.item.key)
+                else:
+                    keys.add(entry.item.key)
+        self._outbox.done(*outdated, channel=name)
 
     def signing_key(self, fresh: str) -> str:
         """The secret that acknowledgements are signed with; ``fresh`` becomes it when there is none."""
@@ -146,8 +143,8 @@ class PushQueue:
     def fault(self) -> str:
         return self._outbox.fault()
 
-    def close(self) -> None:
-        self._outbox.close()
+    def close(self, timeout_s: float) -> None:
+        self._outbox.close(timeout_s)
 
     def _read(self, entry: Entry) -> Notification | None:
         try:
@@ -156,6 +153,29 @@ class PushQueue:
             log.warning("push.entry_unreadable", key=entry.item.key, error=type(error).__name__)
             self._outbox.done(entry.item.key, channel=entry.item.channel)
             return None
+
+
+def _channels_before(left: Mapping[str, str]) -> set[str]:
+    try:
+        before = json.loads(left.get(_CHANNELS, "[]"))
+    except (ValueError, RecursionError):
+        before = None
+    if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
+        log.warning("push.channels_unreadable")
+        return set()
+    return set(before)
+
+
+def _state(left: Mapping[str, str]) -> PolicyState:
+    """What the policy knew when it was last stored."""
+    written = left.get(_POLICY)
+    if written is None:
+        return PolicyState()
+    try:
+        return PolicyState.from_json(written)
+    except ValueError as error:
+        log.warning("push.state_unreadable", error=type(error).__name__)
+        return PolicyState()
 
 
 def _item(notification: Notification, channel: str) -> Item:

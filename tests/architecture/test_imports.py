@@ -18,6 +18,8 @@ GROUND = [
     "monitor.helper_process",
     "monitor.words",
     "monitor.outputs",
+    "monitor.keeper",
+    "monitor.sqlite_file",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -34,6 +36,8 @@ MAY_IMPORT = {
     "monitor.outputs": ["monitor.errors", "monitor.files", "monitor.words"],
     "monitor.config": ["monitor.errors", "monitor.files", "monitor.words"],
     "monitor.log": ["monitor.words"],
+    "monitor.keeper": [],
+    "monitor.sqlite_file": ["monitor.errors", "monitor.files"],
     "monitor.capture": GROUND,
     "monitor.detect": GROUND,
     "monitor.events": GROUND,

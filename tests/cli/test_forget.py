@@ -13,7 +13,9 @@ from monitor.service.state_folder import open_state_folder
 from monitor.sinks.history import HistorySettings, HistorySink
 from monitor.sinks.moment import Moment
 from monitor.sinks.outbox import Item, Outbox
+from tests.broker import DEADLINE_S
 from tests.sinks.night_messages import at, confirmed, cry, heard, hint, level, state, trial
+from tests.sinks.outboxes import opened
 
 DAY_S = 86_400
 NIGHTS = {"2026-11-22": 0, "2026-11-23": DAY_S}
@@ -39,7 +41,7 @@ def two_nights(tmp_path_factory):
     sink.tick()
     put_at = []
     outbox = Outbox(folder / "outbox-mqtt.sqlite", now=lambda: Moment(put_at[0], "boot", 1.0))
-    outbox.open()
+    outbox.open(within_s=DEADLINE_S)
     (folder / "clips").mkdir()
     causes = {}
     for evening, begin in NIGHTS.items():
@@ -69,7 +71,7 @@ def two_nights(tmp_path_factory):
         sink.handle(level(second))
     sink.handle(state(100, "mqtt: The broker is away."))
     sink.close(1.0)
-    outbox.close()
+    outbox.close(DEADLINE_S)
     (folder / "causes.json").write_text(json.dumps({"by_episode": causes}))
     last = episode_id("2026-11-23", 29)
     (folder / "night.json").write_text(
@@ -114,10 +116,8 @@ def test_a_night_is_gone_from_the_bytes_of_every_file_and_the_other_stays(kept, 
         assert history.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         noon = at(16 * 3600).timestamp()
         assert [begin for (begin,) in history.execute("SELECT begin_s FROM listening")] == [noon]
-    outbox = Outbox(kept / "outbox-mqtt.sqlite")
-    outbox.open()
-    assert outbox.waiting() == 1
-    outbox.close()
+    with opened(kept / "outbox-mqtt.sqlite") as outbox:
+        assert outbox.waiting() == 1
     assert (kept / "controls.json").exists()
     assert [clip.read_bytes() for clip in (kept / "clips").iterdir()] == [b"fLaC of 2026-11-23"]
 

@@ -26,6 +26,7 @@ from monitor.sinks.push_notes import Now, Urgency
 from monitor.sinks.push_policy import PushPolicy
 from monitor.sinks.push_queue import PushQueue
 from monitor.sinks.push_settings import ChannelSettings, PushSettings
+from monitor.sinks.push_state import PolicyState
 from tests.fuzz.mutate import any_value, spoiled, spoiled_json
 from tests.fuzz.state_target import NOW, episode
 from tests.fuzz.target import Target
@@ -129,17 +130,17 @@ def _seed() -> bytes:
 
 
 def _fill(path: Path) -> None:
-    outbox = Outbox(path)
-    outbox.open()
+    outbox = Outbox(path, within_s=30.0)
+    outbox.open(within_s=30.0)
     _mqtt(outbox, 1, ("started", "escalated"))
     _mqtt(outbox, 2, ("started", "ended"))
     queue = PushQueue(outbox, ["Mum", "Dad", "gone"])
-    queue.open()
+    queue.take_left()
     queue.signing_key("c2VjcmV0" * 5 + "c2U=")
     policy = PushPolicy(_PUSH)
     orders = policy.handle(episode("started", 3), Now(100.0, NOW))
     queue.put(orders.send, policy.state)
-    outbox.close()
+    outbox.close(30.0)
 
 
 def _mqtt(outbox: Outbox, number: int, kinds: tuple[str, ...]) -> None:
@@ -185,8 +186,8 @@ class OutboxTarget(Target):
     @override
     def feed(self, given: Given) -> str:
         path = laid_down(given, self.folder / "state", "outbox.sqlite")
-        outbox = Outbox(path)
-        outbox.open()
+        outbox = Outbox(path, within_s=30.0)
+        outbox.open(within_s=30.0)
         fault = outbox.fault()
         self._hub(outbox)
         self._phones(outbox)
@@ -194,24 +195,24 @@ class OutboxTarget(Target):
         outbox.tick()
         on_disk = outbox.stats().on_disk
         outbox.stats()
-        outbox.close()
+        outbox.close(30.0)
         if given.file is not None:
             assert on_disk, f"a damaged outbox is never replaced: {fault}"
         if on_disk:
             again = Outbox(path)
-            again.open()
+            again.open(within_s=30.0)
             assert "mine" in {entry.item.key for entry in again.pending()}, "what was kept is gone"
             assert not again.fault(), f"it is still damaged: {again.fault()}"
-            again.close()
+            again.close(30.0)
         return fault
 
     @staticmethod
     def _hub(outbox: Outbox) -> None:
         ledger, events = EpisodeLedger(outbox), EventDelivery(outbox, _TOPICS)
-        last = ledger.last_ended()
+        last = ledger.last_ended(outbox.facts())
         if last is not None:
             homeassistant.publications(last, _TOPICS, event_expiry_s=300)
-        for ended in ledger.left_open():
+        for ended in ledger.left_open(outbox.facts()):
             outbox.put(
                 *mqtt_events.items(ended, homeassistant.publications(ended, _TOPICS, event_expiry_s=300), 300)
             )
@@ -225,9 +226,8 @@ class OutboxTarget(Target):
     @staticmethod
     def _phones(outbox: Outbox) -> None:
         queue = PushQueue(outbox, ["Mum", "Dad"])
-        queue.open()
+        policy = PushPolicy(_PUSH, queue.take_left() or PolicyState())
         _key(queue)
-        policy = PushPolicy(_PUSH, queue.state())
         orders = policy.tick(Now(100.0, NOW), hub_reached=None)
         for tag in orders.withdraw:
             queue.withdraw(tag)

@@ -22,6 +22,7 @@ from monitor.service.requests import RequestBox
 from monitor.service.service import RESTART_EXIT_CODE, Timing
 from monitor.service.signals import stop_on_signals
 from monitor.service.state_folder import StateFolder, open_state_folder
+from monitor.sinks.base import Role
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.memory import ListSink
 from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
@@ -153,6 +154,53 @@ def test_a_sink_that_hangs_does_not_hold_up_the_stop_beyond_the_deadline():
     release.set()
     assert code == 1
     assert time.monotonic() - started < 15.0
+
+
+class HangingMemory(ListSink):
+    """Remembers, and never comes back from where it is told to hang."""
+
+    def __init__(self, place: str, release: threading.Event) -> None:
+        super().__init__("memory")
+        self._place = place
+        self._release = release
+
+    @property
+    @override
+    def role(self) -> Role:
+        return Role.REMEMBERS
+
+    def _hang(self, place: str) -> None:
+        if place == self._place:
+            self._release.wait(60.0)
+
+    @override
+    def open(self) -> None:
+        self._hang("open")
+
+    @override
+    def handle(self, message) -> None:
+        self._hang("handle")
+
+    @override
+    def tick(self) -> None:
+        self._hang("tick")
+
+    @override
+    def close(self, timeout_s: float) -> None:
+        self._hang("close")
+
+
+@pytest.mark.parametrize("place", ["open", "handle", "tick", "close"])
+def test_a_memory_that_hangs_neither_delays_an_alarm_nor_uses_up_the_time_of_the_stop(place):
+    release, alarms = threading.Event(), ListSink("alarms")
+    source = ScriptedSource([noise(0)])
+    subject = service(source, [HangingMemory(place, release), alarms], timing=Timing(stop_timeout_s=20.0))
+    with InThread(subject):
+        assert alarms.wait_for(lambda seen: any(m.kind == "episode" for m in seen), 15.0)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 15.0
+    release.set()
+    assert any(m.kind == "episode" and m.event_type == "ended" for m in alarms.messages)
 
 
 def test_health_is_published_at_start_and_on_change():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Self
 
+import pytest
 from typing_extensions import override
 
 from monitor.errors import PermanentSinkError, RetryableSinkError
@@ -12,7 +13,9 @@ from monitor.events.bus import MessageQueue
 from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
 from monitor.service.lifecycle import Deadline, Threads
 from monitor.service.worker import SinkWorker
+from monitor.sinks.base import Role
 from monitor.sinks.memory import ListSink
+from tests.broker import wait_until
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -167,6 +170,60 @@ def test_stopping_gives_up_in_time_and_leaves_time_to_close():
     assert sink.messages == []
     assert sink.closed_with is not None
     assert sink.closed_with > 0
+
+
+class Remembering(FailingSink):
+    """Fails as it is told to, in each of the places in which it may."""
+
+    def __init__(self, *errors: Exception | None, **places: Exception) -> None:
+        super().__init__(*errors)
+        self.places = places
+        self.opened = 0
+
+    @property
+    @override
+    def role(self) -> Role:
+        return Role.REMEMBERS
+
+    @override
+    def open(self) -> None:
+        self.opened += 1
+        self._fail("open")
+
+    @override
+    def tick(self) -> None:
+        self._fail("tick")
+        super().tick()
+
+    @override
+    def close(self, timeout_s: float) -> None:
+        self._fail("close")
+        super().close(timeout_s)
+
+    def _fail(self, place: str) -> None:
+        error = self.places.pop(place, None)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("place", ["open", "tick", "handle", "handle and close"])
+def test_a_sink_that_only_remembers_may_fail_and_is_opened_again(place):
+    errors = [TypeError("a bug")] if place.startswith("handle") else []
+    places = {} if place.startswith("handle") else {place: SystemExit(3)}
+    if place.endswith("close"):
+        places["close"] = TypeError("another")
+    sink = Remembering(*errors, **places)
+    faults: list[str] = []
+    with Running(sink, first_pause_s=0.3) as running:
+        running.queue.put(episode("a"))
+        wait_until(lambda: faults.append(running.worker.stats().fault) or faults[-1], "it is told")
+        running.queue.put(episode("b"))
+        assert sink.wait_for(lambda messages: "b" in [m.event_id for m in messages], 10.0)
+        assert running.worker.stats().fault == ""
+    assert "It has failed and will be tried again (" in faults[-1]
+    assert running.threads.failure is None
+    assert sink.opened == 2
+    assert sink.closed_with is not None
 
 
 def test_an_unknown_error_ends_the_thread_as_a_failure_and_closes_the_sink():

@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 
 from monitor.sinks.history import (
+    CRYING_EVERY_S,
     PRUNE_EVERY_S,
-    RETRY_DISK_S,
-    TELL_DAMAGE_S,
     WRITE_EVERY_S,
     HistorySettings,
     HistorySink,
 )
 from monitor.sinks.history_file import TABLES
+from monitor.sinks.history_keeper import RETRY_DISK_S, TELL_DAMAGE_S
 from monitor.sinks.history_records import Minute
 from monitor.sinks.moment import Moment
 from monitor.sinks.steady import TRUSTED_AFTER_S
+from tests.broker import DEADLINE_S
 from tests.sinks.night_messages import (
     EVENING,
     at,
@@ -63,13 +64,13 @@ def clock():
 
 @contextlib.contextmanager
 def remembering(folder, clock=None, **more):
-    sink = HistorySink(HistorySettings(folder, **more), now=clock or Clock())
+    sink = HistorySink(HistorySettings(folder, **more), now=clock or Clock(), within_s=DEADLINE_S)
     sink.open()
     sink.tick()
     try:
         yield sink
     finally:
-        sink.close(1.0)
+        sink.close(DEADLINE_S)
 
 
 def rows(folder, table):
@@ -120,16 +121,20 @@ def test_an_episode_is_remembered_with_all_that_was_said_of_it(tmp_path):
     assert sum(minute["crying_s"] for minute in rows(tmp_path, "minutes")) == pytest.approx(80.0)
 
 
-def test_a_start_is_on_disk_at_once_and_an_update_within_a_minute(tmp_path, clock):
+def test_a_start_is_on_disk_at_once_and_how_far_it_has_got_within_seconds(tmp_path, clock):
     with remembering(tmp_path, clock) as sink:
         tell(sink, cry("started", 100, 101.5))
         assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [1.5]
-        tell(sink, cry("updated", 100, 130))
+        tell(sink, cry("updated", 100, 104))
         sink.tick()
         assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [1.5]
+        clock.passes(CRYING_EVERY_S)
+        tell(sink, cry("updated", 100, 109))
+        assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [9.0]
+        tell(sink, cry("updated", 100, 111))
         clock.passes(WRITE_EVERY_S)
         sink.tick()
-        assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [30.0]
+        assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [11.0]
 
 
 def test_levels_become_minutes_weighted_by_time(tmp_path):
@@ -238,10 +243,13 @@ from pathlib import Path
 from monitor.sinks.history import HistorySettings, HistorySink
 from monitor.sinks.history_records import Minute
 from monitor.sinks.moment import Moment
+from tests.broker import DEADLINE_S
 from tests.sinks.night_messages import EVENING, cry, level, state
 begin = int(sys.argv[2])
 clock = itertools.count(begin * 1000, 30)
-sink = HistorySink(HistorySettings(Path(sys.argv[1])), now=lambda: Moment(0.0, "boot", float(next(clock))))
+sink = HistorySink(
+    HistorySettings(Path(sys.argv[1])), now=lambda: Moment(0.0, "boot", float(next(clock))), within_s=20.0
+)
 sink.tick()
 print("open", flush=True)
 for number in itertools.count(begin):
@@ -284,12 +292,12 @@ def test_a_kill_in_the_middle_of_writing_leaves_a_sound_file_with_all_that_was_w
 
 
 def test_an_episode_and_a_fault_left_open_by_a_kill_are_closed_at_the_next_start(tmp_path):
-    killed = HistorySink(HistorySettings(tmp_path), now=Clock())
+    killed = HistorySink(HistorySettings(tmp_path), now=Clock(), within_s=DEADLINE_S)
     killed.tick()
     tell(killed, state(0, "The microphone clips."), cry("started", 10, 12), cry("escalated", 10, 75))
     with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as copy:
         copy.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
-    killed.close(1.0)
+    killed.close(DEADLINE_S)
     for file in tmp_path.glob("history.sqlite*"):
         file.unlink()
     (tmp_path / "copy").rename(tmp_path / "history.sqlite")
@@ -491,7 +499,7 @@ def test_no_bytes_whatever_stop_it(tmp_path):
 def test_damage_that_comes_while_it_is_in_use_does_not_stop_it(tmp_path, clock):
     with remembering(tmp_path, clock) as sink:
         tell(sink, *(cry("started", n, n + 2, episode_id=f"e{n}") for n in range(200)))
-        sink._store.close()  # a checkpoint, so that the file itself holds the pages
+        sink._disk._store.close()  # a checkpoint, so that the file itself holds the pages
         path = tmp_path / "history.sqlite"
         path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100))
         tell(sink, cry("started", 900, 902, episode_id="new"))

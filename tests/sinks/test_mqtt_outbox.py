@@ -12,10 +12,10 @@ import pytest
 from monitor.messages import EpisodeMessage, TestMessage
 from monitor.sinks.episode_ledger import REMEMBER_EVERY_S
 from monitor.sinks.mqtt_events import FIRST_PAUSE_S, RETRY_UNHEARD_S
-from monitor.sinks.outbox import Outbox
 from tests.broker import DEADLINE_S, Mosquitto, Subscriber, retained
 from tests.sinks.messages import HUNGRY, ONSET, episode, health
 from tests.sinks.mqtt_room import BASE, Clock, running_sink, settle, work
+from tests.sinks.outboxes import opened
 
 pytestmark = pytest.mark.broker
 
@@ -120,17 +120,13 @@ def test_an_event_is_sent_again_when_the_broker_dies_just_after_it_has_acknowled
 
 
 def test_a_ledger_that_cannot_be_read_is_told_and_left(mosquitto, tmp_path):
-    outbox = Outbox(tmp_path / "outbox-mqtt.sqlite")
-    outbox.open()
-    outbox.put(remember={"episode e1": "{}", "last episode": "no JSON"})
-    outbox.close()
+    with opened(tmp_path / "outbox-mqtt.sqlite") as outbox:
+        outbox.put(remember={"episode e1": "{}", "last episode": "no JSON"})
     with running_sink(mosquitto, state_dir=tmp_path) as sink:
         settle(sink)
         assert sink.stats().waiting == 0
-    after = Outbox(tmp_path / "outbox-mqtt.sqlite")
-    after.open()
-    assert after.facts() == {}
-    after.close()
+    with opened(tmp_path / "outbox-mqtt.sqlite") as after:
+        assert after.facts() == {}
 
 
 def test_the_ledger_follows_an_episode_without_wearing_out_the_card(mosquitto, tmp_path):

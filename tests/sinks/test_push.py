@@ -22,14 +22,15 @@ from monitor.sinks.push_delivery import DeliveryLedger
 from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_queue import PushQueue
 from monitor.sinks.push_settings import ChannelSettings, PushSettings
+from monitor.sinks.push_state import PolicyState
 from monitor.sinks.push_worker import ChannelWorker
-from tests.broker import wait_until
+from tests.broker import DEADLINE_S, wait_until
 from tests.sinks.messages import episode, health
+from tests.sinks.outboxes import opened
 from tests.sinks.push_room import EVENING, HEAD, Clock
 from tests.sinks.receivers import HttpReceiver, free_port
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 20.0
 
 
 class ListInbox:
@@ -85,10 +86,14 @@ class Line:
     def __init__(self, port, folder=None):
         self.now_s = 0.0
         self.outbox = Outbox(
-            folder and folder / "push.sqlite", monotonic_s=lambda: self.now_s, now=self.moment
+            folder and folder / "push.sqlite",
+            monotonic_s=lambda: self.now_s,
+            now=self.moment,
+            within_s=DEADLINE_S,
         )
+        self.outbox.open(within_s=DEADLINE_S)
         self.queue = PushQueue(self.outbox, ["Mum"])
-        self.queue.open()
+        self.queue.take_left()
         self.ledger = DeliveryLedger(["Mum"])
         channel = Channel(ChannelSettings("Mum", f"ntfy://127.0.0.1:{port}/topic"))
         self.worker = ChannelWorker(channel, self.queue, self.ledger, lambda *_: "")
@@ -222,12 +227,11 @@ def test_what_is_withdrawn_while_it_fails_is_not_said_to_be_retried(mum):
 def test_what_waits_for_a_channel_that_is_gone_is_dropped(tmp_path, mum):
     line = Line(mum.port, tmp_path)
     line.put()
-    line.queue.close()
-    other = Outbox(tmp_path / "push.sqlite")
-    queue = PushQueue(other, ["Dad"])
-    queue.open()
-    assert queue.waiting() == 0
-    queue.close()
+    line.queue.close(DEADLINE_S)
+    with opened(tmp_path / "push.sqlite") as other:
+        queue = PushQueue(other, ["Dad"])
+        assert queue.take_left() == PolicyState()
+        assert queue.waiting() == 0
 
 
 # --- the sink -----------------------------------------------------------------------------------------
@@ -331,6 +335,7 @@ from pathlib import Path
 from monitor.sinks.push import PushSink
 from monitor.sinks.push_settings import ChannelSettings, PushSettings
 from tests.sinks.messages import episode
+from tests.sinks.outboxes import opened
 from tests.sinks.push_room import Clock
 from tests.sinks.test_push import ListInbox
 channel = ChannelSettings("Mum", f"json://127.0.0.1:{sys.argv[1]}/x")
@@ -420,10 +425,8 @@ def test_a_channel_that_could_never_work_stops_the_start():
 
 
 def test_a_state_that_cannot_be_read_is_begun_anew(tmp_path, mum):
-    outbox = Outbox(tmp_path / "push.sqlite")
-    outbox.open()
-    outbox.put(remember={"push.policy": "[]"})
-    outbox.close()
+    with opened(tmp_path / "push.sqlite") as outbox:
+        outbox.put(remember={"push.policy": "[]"})
     with running(on(mum), state_dir=tmp_path) as sink:
         sink.handle(episode())
         mum.wait_for(1)
