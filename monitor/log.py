@@ -12,9 +12,15 @@ import select
 import stat
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
+from typing_extensions import override
+
+from monitor.redaction import hide_credentials
 from monitor.words import plain
 
 # structlog imports rich wherever rich is installed, for coloured tracebacks: 0.3 s and 6 MB on a PC,
@@ -35,6 +41,7 @@ _SYSLOG_PRIORITY: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "
 _SECRET_WORDS: Final = ("password", "secret", "token")
 TAKEN_WITHIN_MS: Final = 200
 """How long a line waits for its reader, the first time; while lines are lost none waits."""
+_EVENTS_KNOWN: Final = 256
 _KEY_ORDER: Final = ("timestamp", "level", "event", "thread")
 
 
@@ -44,8 +51,11 @@ def configure_logging(
     *,
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
+    repeats: RepeatLimiter | None = None,
 ) -> LogStream:
     """Set up structlog and the standard library's logging; what both write to.
+
+    ``repeats`` bounds how often one event is written; for what runs all night.
 
     ``form`` is "console", "logfmt", "json" or "auto" (console on a terminal, else logfmt). Under
     systemd each line begins with its syslog priority, which journald takes off.
@@ -55,6 +65,7 @@ def configure_logging(
     journal = is_journal(stream, environ)
     if form == "auto":
         form = "console" if stream.isatty() else "logfmt"
+    limit: list[Any] = [] if repeats is None else [repeats]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -64,17 +75,72 @@ def configure_logging(
     ]
     if not journal:  # journald stamps the lines itself
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=form != "console"))
-    renderer = [*_renderers(form, stream), *([_prefix_priority] if journal else [])]
+    renderer = [*_renderers(form, stream), _hide_credentials, *([_prefix_priority] if journal else [])]
     number = logging.getLevelNamesMapping()[level.upper()]
     lasting = LogStream(stream)
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[*limit, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(lasting),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
-    _route_standard_library(lasting, shared, renderer, number)
+    _route_standard_library(lasting, shared, renderer, number).addFilter(repeats or logging.Filter())
     return lasting
+
+
+class RepeatLimiter(logging.Filter):
+    """Lets an event through often, but not for ever often: ``burst`` lines, then one each ``every_s``.
+
+    A thing that goes wrong each second must not fill the card; the next line that is let through says how
+    many were not (``unwritten``). A processor for structlog, a filter for the standard library. Any thread.
+    """
+
+    def __init__(
+        self, burst: int = 100, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._burst = burst
+        self._every_s = every_s
+        self._clock = clock
+        # Reentrant: a signal handler may log while its thread does.
+        self._lock = threading.RLock()
+        self._events: OrderedDict[str, _Repeats] = OrderedDict()
+
+    def __call__(self, _logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if method == "debug":
+            return event
+        unwritten = self._admitted(str(event.get("event")))
+        if unwritten is None:
+            raise structlog.DropEvent
+        return event | {"unwritten": unwritten} if unwritten else event
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno <= logging.DEBUG or self._admitted(f"{record.name} {record.msg}") is not None
+
+    def _admitted(self, name: str) -> int | None:
+        """How many were not written since the last one; None when this one is not to be written."""
+        now_s = self._clock()
+        with self._lock:
+            seen = self._events.setdefault(name, _Repeats(self._burst, now_s))
+            self._events.move_to_end(name)
+            if len(self._events) > _EVENTS_KNOWN:
+                self._events.popitem(last=False)
+            seen.left = min(float(self._burst), seen.left + (now_s - seen.at_s) / self._every_s)
+            seen.at_s = now_s
+            if seen.left < 1:
+                seen.unwritten += 1
+                return None
+            seen.left -= 1
+            unwritten, seen.unwritten = seen.unwritten, 0
+            return unwritten
+
+
+@dataclass(slots=True)
+class _Repeats:
+    left: float
+    at_s: float
+    unwritten: int = 0
 
 
 class LogStream:
@@ -166,7 +232,9 @@ def _renderers(form: str, stream: TextIO) -> list[Any]:
     ]
 
 
-def _route_standard_library(lasting: LogStream, shared: list[Any], renderer: list[Any], number: int) -> None:
+def _route_standard_library(
+    lasting: LogStream, shared: list[Any], renderer: list[Any], number: int
+) -> logging.Handler:
     """Send the libraries' own log lines the same way; below warnings only when debugging."""
     handler = logging.StreamHandler(lasting)
     handler.setFormatter(
@@ -179,6 +247,7 @@ def _route_standard_library(lasting: LogStream, shared: list[Any], renderer: lis
     root.handlers[:] = [handler]
     root.setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
+    return handler
 
 
 def _add_thread_name(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +265,10 @@ def _hide_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
 def _escape(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     """A file or a device may be called anything; no name may move the cursor or begin a line of its own."""
     return {key: plain(value, None) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _hide_credentials(_logger: Any, _method: str, line: str) -> str:
+    return hide_credentials(line)
 
 
 def _prefix_priority(_logger: Any, method: str, line: str) -> str:

@@ -12,7 +12,7 @@ import time
 import pytest
 import structlog
 
-from monitor.log import configure_logging
+from monitor.log import RepeatLimiter, configure_logging
 
 
 def lines(form: str, *, level: str = "info", write) -> list[str]:
@@ -136,3 +136,44 @@ def test_a_reader_that_left_is_told():
         lasting = configure_logging("info", "logfmt", stream=stream, environ={})
         structlog.get_logger().info("a.line")
         assert "Nobody takes the log lines" in lasting.fault()
+
+
+class Ticking:
+    now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def test_what_repeats_each_second_is_written_a_hundred_times_and_then_once_a_minute():
+    clock, stream = Ticking(), io.StringIO()
+    configure_logging("info", "json", stream=stream, environ={}, repeats=RepeatLimiter(clock=clock))
+    log = structlog.get_logger()
+    for _ in range(24 * 3600):
+        clock.now_s += 1
+        log.warning("mqtt.disconnected", fault="x" * 60)
+        logging.getLogger("paho").warning("trouble %d", clock.now_s)
+    log.info("episode.started")
+    written = [json.loads(line) for line in stream.getvalue().splitlines()]
+    for event in ("mqtt.disconnected", "trouble"):
+        assert 24 * 60 + 90 < sum(line["event"].startswith(event) for line in written) <= 24 * 60 + 102
+    assert written[-1]["event"] == "episode.started", "others are not held up"
+    assert [line["unwritten"] for line in written if "unwritten" in line][-1:] == [59]
+    assert len(stream.getvalue()) < 1_000_000
+
+
+def test_a_user_and_a_password_in_an_address_are_hidden_wherever_they_stand():
+    def write(log):
+        log.info("a.b", broker="joe:hush@hub:1883", fault="At mqtt://joe:hu/s@h@hub, 'x:hush@hub'")
+        try:
+            int("http://joe:hush@hub/x?token=hush&q=1")
+        except ValueError:
+            log.exception("c.d")
+        logging.getLogger("urllib3").warning("to joe:hush@hub")
+
+    for form in ("logfmt", "json", "console"):
+        text = "\n".join(lines(form, write=write))
+        assert "hush" not in text
+        assert "hu/s" not in text
+        assert text.count("…@hub") + text.count("\\u2026@hub") >= 5
+        assert "q=1" in text

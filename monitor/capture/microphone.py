@@ -4,26 +4,30 @@ One thread reads; ``stop`` and ``stats`` may be called from any.
 
 The microphone is judged by one thing alone, the written-counter of the ring with its monotonic stamp:
 PortAudio says nothing when a cable is pulled or a sound daemon freezes. Nothing new for the stall
-limit, or a dead child, means: kill it, announce the loss, start another one, for ever. A gap is sent
-when the loss is noticed and about every second while it lasts, so the stream keeps pace with time.
+limit, or a dead child, means: kill it, announce the loss, start another one, for ever (when:
+:mod:`monitor.capture.retry`). A gap is sent when the loss is noticed and about every second while it
+lasts, so the stream keeps pace with time.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from monitor.capture.child import has_sound_server
 from monitor.capture.child_process import CaptureChild, DeviceRequest
 from monitor.capture.resample import Resampler
+from monitor.capture.retry import Look, Retry, RetryLimits, sound_devices
 from monitor.capture.source import AudioSource, SourceState, SourceStats
 from monitor.capture.timeline import Outage, Timeline
 from monitor.errors import ConfigError, DeviceError, DeviceLostError, DeviceNotFoundError
@@ -38,7 +42,7 @@ SUSPICIOUS_AGE_S: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneLimits:
-    """When the microphone counts as lost, and how it is brought back.
+    """When the microphone counts as lost, and when it is looked for again.
 
     ``opened_within_s`` runs from the start of a child to its first audio: sound daemons need up to two
     seconds. ``stalled_after_s`` runs from the last audio; several times the longest block.
@@ -46,9 +50,7 @@ class MicrophoneLimits:
 
     opened_within_s: float = 6.0
     stalled_after_s: float = 1.5
-    retry_first_s: float = 0.5
-    retry_longest_s: float = 1.5
-    """Short for a back-off: a parent who plugs the microphone in again wants to hear of it within 5 s."""
+    retry: RetryLimits = field(default_factory=RetryLimits)
 
 
 class Microphone(AudioSource):
@@ -67,6 +69,7 @@ class Microphone(AudioSource):
         wait_for_device: bool = False,
         clock: Callable[[], float] = time.monotonic,
         spawn: Callable[[DeviceRequest], CaptureChild] = CaptureChild,
+        look: Look = sound_devices,
     ) -> None:
         self._request = DeviceRequest() if request is None else request
         self._limits = MicrophoneLimits() if limits is None else limits
@@ -84,8 +87,7 @@ class Microphone(AudioSource):
         self._outage: Outage | None = None
         self._last_audio_s: float | None = None
         self._recovered_s = 0.0
-        self._retry_s = self._limits.retry_first_s
-        self._retry_at_s = 0.0
+        self._retry = Retry(self._limits.retry, look)
         self._state = SourceState.STARTING
         self._fault = ""
         self._description = "microphone"
@@ -111,7 +113,7 @@ class Microphone(AudioSource):
                 if never and not self._wait_for_device:
                     self.stop(0)
                     raise
-                self._lose(str(error))
+                self._lose(error)
             else:
                 self._description = child.description or self._description
                 self._stopping.wait(0 if child.description else SHORTEST_WAIT_S)
@@ -156,14 +158,14 @@ class Microphone(AudioSource):
         """Put what has happened by ``now_s`` into ``_ready``."""
         child = self._child
         if child is None:
-            if now_s >= self._retry_at_s:
+            if self._retry.is_due(now_s):
                 self._restarts += 1
                 self._launch(now_s)
         else:
             try:
                 self._listen(child, now_s)
             except (ConfigError, DeviceError) as error:
-                self._lose(str(error))
+                self._lose(error)
         if self._outage is not None:
             self._announce(self._outage.due(now_s))
 
@@ -228,7 +230,7 @@ class Microphone(AudioSource):
         try:
             self._child = self._spawn(self._wanted())
         except DeviceError as error:
-            self._lose(str(error))
+            self._lose(error)
             return
         self._child.started_s = now_s
         if self._stopping.is_set():  # stop() came from another thread while we were spawning
@@ -252,23 +254,22 @@ class Microphone(AudioSource):
         self._fault = ""
         self._recovered_s = last_audio_s
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: ConfigError | DeviceError) -> None:
         """Give the child up, deliver what it left behind, and plan the next one."""
         now_s = self._clock()
         if self._state is SourceState.RUNNING:
             if self._child is not None:
                 self._deliver(self._child)
             self._append(self._resampler.flush())
-            if now_s - self._recovered_s > self._limits.retry_longest_s:
-                self._retry_s = self._limits.retry_first_s
+            self._retry.succeeded(lasted=now_s - self._recovered_s > self._limits.retry.quick_s)
         self._release_child()
         if self._outage is None:
             self._outage = Outage(now_s if self._last_audio_s is None else self._last_audio_s)
             self._announce(self._outage.begin(now_s))
         self._state = SourceState.LOST
-        self._fault = reason
-        self._retry_at_s = now_s + self._retry_s
-        self._retry_s = min(2 * self._retry_s, self._limits.retry_longest_s)
+        self._fault = str(reason)
+        signs = isinstance(reason, DeviceNotFoundError) and not has_sound_server(os.environ)
+        self._retry.failed(now_s, signs=signs)
 
     def _release_child(self) -> None:
         child, self._child = self._child, None

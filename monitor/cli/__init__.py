@@ -21,6 +21,7 @@ from monitor.errors import ConfigError, MonitorError
 
 # Before any command: see there what it keeps out.
 from monitor.log import configure_logging
+from monitor.redaction import hide_credentials
 from monitor.words import plain
 
 COMMANDS: Final = {
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Several mistakes in a configuration are several lines; elsewhere a line break is part of some name.
         lines = str(error).splitlines() if isinstance(error, ConfigError) else [str(error)]
         for line in lines:
-            print(f"cradlewatch: error: {plain(line, None)}", file=sys.stderr)
+            print(f"cradlewatch: error: {hide_credentials(plain(line, None))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("cradlewatch: interrupted", file=sys.stderr)

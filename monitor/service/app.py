@@ -66,9 +66,10 @@ def build_service(
     pipeline = load_pipeline(detector_settings(config.detect), config.detect.artifacts)
     watchdog = Watchdog()
     if source is None:
-        # At boot a microphone may come later than we do. Where a service manager would only start us again
-        # and again, it is waited for, and the hub told; at a terminal a mistyped name ends the program.
-        source = audio_source(config, wait_for_device=watchdog.supervised)
+        # At boot a microphone may come later than we do. Where somebody would only start us again and again
+        # (systemd, Docker, the Supervisor), it is waited for, and the hub told; at a terminal a mistyped name
+        # ends the program.
+        source = audio_source(config, wait_for_device=not is_at_terminal())
     requests = RequestBox()
     folder = None if state is None else state.path
     recorder = ClipRecorder() if config.clips.enabled and folder is not None else None
@@ -106,6 +107,11 @@ def build_service(
         model_files=artifacts.files(config.detect.artifacts),
         faults=faults,
     )
+
+
+def is_at_terminal() -> bool:
+    """Whether a person sees what we say and can correct it."""
+    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def message_assembler(config: Config, clock: StreamClock) -> MessageAssembler:

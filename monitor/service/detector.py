@@ -18,6 +18,7 @@ from monitor.events.assembler import MessageAssembler
 from monitor.events.bus import MessageBus
 from monitor.events.clock import StreamClock
 from monitor.messages import EpisodeMessage
+from monitor.service.gap_log import GapLog
 from monitor.service.shedding import Shed
 from monitor.service.signal_watch import SignalWatch
 from monitor.types import (
@@ -129,6 +130,7 @@ class DetectorThread:
         self._to_shed = self._shed = Shed.NOTHING
         self._paused_at: SampleIndex | None = None
         self._signal = SignalWatch()
+        self._gap_log = GapLog()
         self._turned_at = monotonic_s()
         self._position = SampleIndex(0)
         self._gaps = self._gap_samples = self._episodes = 0
@@ -195,13 +197,13 @@ class DetectorThread:
     def _take(self, item: Block | Gap) -> None:
         self._clock.observe(item.stop, datetime.now(UTC))
         self._signal.observe(item)
+        self._gap_log.note(item)
         if isinstance(item, Gap):
             self._gaps += 1
             self._gap_samples += item.length
             self._gap_at = self._monotonic_s()
             if self._on_gap is not None:
                 self._on_gap()
-            log.warning("detector.gap", reason=item.reason.value, length_s=round(seconds(item.length), 3))
         self._follow_orders()
         if self._paused_at is None:
             if self._tap is not None:

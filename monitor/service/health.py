@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from monitor.capture.source import SourceState, SourceStats
+from monitor.redaction import hide_credentials
 from monitor.service.detector import DetectorStats
 from monitor.service.host_health import HostLimits, host_troubles
 from monitor.service.pace import ClockWatch, RateWatch
@@ -113,7 +114,7 @@ class HealthTracker:
         troubles = sorted((t for t, _ in self._seen.values()), key=lambda t: -_SEVERITY.index(t.state))
         return Health(
             state=troubles[0].state if troubles else State.OK,
-            reasons=tuple(trouble.reason for trouble in troubles),
+            reasons=tuple(hide_credentials(trouble.reason) for trouble in troubles),
             microphone_ok=all(trouble.concern is not Concern.MICROPHONE for trouble in troubles),
             signal_ok=all(trouble.concern is not Concern.SIGNAL for trouble in troubles),
         )

@@ -13,6 +13,7 @@ import structlog
 from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError, SinkGoneError
 from monitor.events.bus import MessageQueue, QueueStats
 from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
+from monitor.redaction import hide_credentials
 from monitor.service.lifecycle import Deadline
 from monitor.sinks.base import Role, Sink
 
@@ -145,7 +146,7 @@ class SinkWorker:
             delivered=self._delivered,
             retries=self._retries,
             dropped=self._dropped,
-            fault=self._failure or self._sink.fault() or self._queue.fault(),
+            fault=hide_credentials(self._failure or self._sink.fault() or self._queue.fault()),
             queue=self._queue.stats(),
             gone=self._gone,
             role=self.role,

@@ -20,6 +20,7 @@ GROUND = [
     "monitor.outputs",
     "monitor.keeper",
     "monitor.sqlite_file",
+    "monitor.redaction",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -31,11 +32,12 @@ MAY_IMPORT = {
     "monitor.files": [],
     "monitor.bounded_server": [],
     "monitor.helper_process": [],
+    "monitor.redaction": [],
     "monitor.http_answer": ["monitor.bounded_server"],
     "monitor.words": [],
     "monitor.outputs": ["monitor.errors", "monitor.files", "monitor.words"],
     "monitor.config": ["monitor.errors", "monitor.files", "monitor.words"],
-    "monitor.log": ["monitor.words"],
+    "monitor.log": ["monitor.redaction", "monitor.words"],
     "monitor.keeper": [],
     "monitor.sqlite_file": ["monitor.errors", "monitor.files"],
     "monitor.capture": GROUND,

@@ -18,6 +18,7 @@ import soundfile
 from monitor.capture.child_process import CaptureChild, DeviceRequest
 from monitor.capture.devices import list_devices
 from monitor.capture.microphone import Microphone, MicrophoneLimits
+from monitor.capture.retry import RetryLimits
 from monitor.capture.source import SourceState
 from monitor.errors import ConfigError, DeviceError, DeviceNotFoundError
 from monitor.types import Block, Gap, GapReason
@@ -65,7 +66,7 @@ class Listener:
 
 @contextmanager
 def listening(request: DeviceRequest | None = None) -> Iterator[Listener]:
-    microphone = Microphone(request, MicrophoneLimits(retry_first_s=0.2, retry_longest_s=1.0))
+    microphone = Microphone(request, MicrophoneLimits(retry=RetryLimits(first_s=0.2, quick_s=1.0)))
     microphone.start()
     try:
         listener = Listener(microphone)

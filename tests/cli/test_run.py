@@ -1,6 +1,8 @@
 """The daemon as a process: real recording, real models, real broker, real signals."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,7 +13,8 @@ import soundfile
 
 from monitor.cli import main
 from monitor.service.service import RESTART_EXIT_CODE, Service
-from tests.broker import Mosquitto, Subscriber, retained
+from monitor.service.status_socket import NAME, ask
+from tests.broker import Mosquitto, Subscriber, retained, wait_until
 from tests.cli.programs import Program
 
 MEGABYTE = 1024
@@ -74,7 +77,6 @@ def test_pcm_on_stdin_is_heard_to_its_end(crying):
     ("arguments", "sentence"),
     [
         ((), "Nobody would hear of a cry: none of mqtt.host, push.channels_file and jsonl.path is set."),
-        (("--jsonl", "-", "--device", "No Such Device"), "No input device 'No Such Device' was found."),
         (("--jsonl", "-", "--file", "absent.wav"), "absent.wav cannot be read: No such file or directory."),
         (("--jsonl", "-", "--set", "detect.artifacts=absent"), "cannot be read"),
         (("--set", "jsonl.path=absent/x.jsonl", "--file", "absent.wav"), "The event log absent/x.jsonl"),
@@ -89,6 +91,41 @@ def test_what_can_never_work_ends_at_once_with_one_sentence(arguments, sentence,
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("cradlewatch: error: ")
     assert sentence in line
+
+
+NO_DEVICE = "No input device 'No Such Device' was found."
+
+
+@pytest.mark.audio_device
+def test_a_missing_microphone_ends_the_program_at_a_terminal(virtual_microphone):
+    ours, theirs = pty.openpty()
+    try:
+        with Program("run", "--jsonl", "-", "--device", "No Such Device", stdin=theirs) as program:
+            assert program.ended() == 2
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert any(NO_DEVICE in line for line in program.err)
+
+
+@pytest.mark.audio_device
+def test_a_missing_microphone_is_waited_for_where_nobody_sits_in_front(virtual_microphone, tmp_path):
+    """In a container nothing sets NOTIFY_SOCKET. Issue: exit code 2 in a loop, and a log line a second."""
+    keys = {"CRADLEWATCH_DEVICE__ID": "nursery", "CRADLEWATCH_SERVICE__STATE_DIR": str(tmp_path)}
+
+    def lost_s():
+        return ask(tmp_path / "nursery" / NAME)["counters"]["audio_lost_s"]
+
+    with Program("run", "--jsonl", "-", "--device", "No Such Device", **keys) as program:
+        program.wait_for_log("service.ready")
+        wait_until(lambda: lost_s() >= 8, "the loss is reported and counted")
+        assert not program.messages("health")[-1]["microphone_ok"]
+        assert NO_DEVICE in str(program.messages("health")[-1]["reasons"])
+        quiet_since = len(program.err)
+        wait_until(lambda: lost_s() >= 16, "it goes on")
+        assert program.err[quiet_since:] == [], "no line a second"
+        program.signal(signal.SIGTERM)
+        assert program.ended() == 0
 
 
 @pytest.mark.broker

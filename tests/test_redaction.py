@@ -1,0 +1,35 @@
+"""What the last net catches, and what it leaves alone."""
+
+import pytest
+
+from monitor.redaction import hide_credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("joe:hush@hub", "…@hub"),
+        ('mqtt.host = "joe:hush@hub:1883" is', 'mqtt.host = "…@hub:1883" is'),
+        ("mqtts://joe:hush@[::1]:8883/x", "mqtts://…@[::1]:8883/x"),
+        ("ntfy://:tk_hush@host/topic", "ntfy://…@host/topic"),
+        ("http://joe:a/b@c@hub/path", "http://…@hub/path"),
+        ("push.callback_url=https://joe:hush@pi", "push.callback_url=https://…@pi"),
+        ("https://pi/x?api_token=hush&n=1", "https://pi/x?api_token=…&n=1"),
+    ],
+)
+def test_credentials_in_an_address_are_hidden(text, shown):
+    assert hide_credentials(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hub.local:1883 cannot be reached: [Errno 111] Connection refused.",
+        "2026-11-22T03:04:05Z at 10:20, http://pi:8099/acknowledge/x",
+        "nobody@hub is a mail address",
+        "USB Audio: - (hw:1,0), channel 0 of 2",
+        "broker@home: fine; user: joe @ hub",
+    ],
+)
+def test_what_is_none_stays(text):
+    assert hide_credentials(text) == text
