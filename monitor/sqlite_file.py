@@ -241,11 +241,8 @@ class SqliteFile:
             for earlier in self.path.parent.glob(f"{self.path.name}.damaged-*"):
                 shutil.rmtree(earlier) if earlier.is_dir() else earlier.unlink()
             for suffix in ("", "-wal", "-journal"):
-                part = Path(f"{self.path}{suffix}")
-                if suffix == "-journal" and part.exists() and not part.stat().st_size:
-                    part.unlink()  # nothing was being written
                 with contextlib.suppress(FileNotFoundError):
-                    part.rename(f"{aside}{suffix}")
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
             Path(f"{self.path}-shm").unlink(missing_ok=True)
         except OSError as error:
             raise UnavailableError(f"{self.path} is damaged and cannot be moved: {error}.") from error

@@ -457,7 +457,7 @@ def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(tmp_path, clock, damag
     damage(tmp_path / "history.sqlite")
     with remembering(tmp_path, clock) as sink:
         assert "was damaged and a new one was begun" in sink.fault()
-        (aside,) = [file for file in tmp_path.iterdir() if "damaged" in file.name and "-wal" not in file.name]
+        (aside,) = [file for file in tmp_path.iterdir() if "damaged" in file.name and file.name.endswith("Z")]
         assert aside.name in sink.fault()
         tell(sink, cry("started", 0, 2))
         clock.passes(TELL_DAMAGE_S)
