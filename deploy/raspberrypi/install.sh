@@ -163,6 +163,8 @@ put_files() {
         "$new/bin/cradlewatch" config --example >"$scratch/example.toml"
         install -m 0644 "$scratch/example.toml" "$etc/cradlewatch.toml"
         say "Made $etc/cradlewatch.toml: say in there whom the monitor tells (mqtt.host for example)"
+        say "The broker's password goes to /etc/credstore/cradlewatch.mqtt-password (mode 0600), with"
+        say 'password_file = "mqtt-password": the service cannot read files of root.'
     fi
     [ -d "$root/etc/credstore" ] || install -d -m 0700 "$root/etc/credstore"
     install -m 0644 "$sources/systemd/cradlewatch.service" "$units/cradlewatch.service"
