@@ -76,9 +76,17 @@ class Authority:
         return Authority(folder)
 
     def issue(
-        self, name: str, alternative_names: str = "DNS:localhost,IP:127.0.0.1", *, days: int = 2
+        self,
+        name: str,
+        alternative_names: str = "DNS:localhost,IP:127.0.0.1",
+        *,
+        days: int = 2,
+        valid: tuple[str, str] | None = None,
     ) -> tuple[Path, Path]:
-        """Certificate and key files signed by this authority; ``days`` below 0 have expired."""
+        """Certificate and key files signed by this authority; ``days`` below 0 have expired.
+
+        ``valid``: instead the days on which its validity begins and ends, such as "20200101".
+        """
         key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "crt"))
         extensions = self.folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName={alternative_names}\n")
@@ -86,12 +94,30 @@ class Authority:
             *("req", "-nodes", "-subj", f"/CN={name}", "-newkey", "ec"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(key), "-out", str(request)),
         )
-        _openssl(
-            *("x509", "-req", "-days", str(days), "-in", str(request), "-extfile", str(extensions)),
-            *("-CA", str(self.ca_file), "-CAkey", str(self.folder / "ca.key"), "-CAcreateserial"),
-            *("-out", str(certificate)),
-        )
+        signing = ("-in", str(request), "-extfile", str(extensions), "-out", str(certificate))
+        if valid is None:
+            _openssl(
+                *("x509", "-req", "-days", str(days), *signing),
+                *("-CA", str(self.ca_file), "-CAkey", str(self.folder / "ca.key"), "-CAcreateserial"),
+            )
+        else:
+            self._sign_for(valid, signing)
         return certificate, key
+
+    def _sign_for(self, valid: tuple[str, str], signing: tuple[str, ...]) -> None:
+        """With OpenSSL's little certificate authority, which alone lets both dates be chosen."""
+        database = self.folder / "database"
+        database.touch()
+        settings = self.folder / "ca.cnf"
+        settings.write_text(
+            f"[ca]\ndefault_ca=it\n[it]\ndatabase={database}\nnew_certs_dir={self.folder}\nrand_serial=yes\n"
+            "unique_subject=no\ndefault_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n"
+        )
+        begin, end = (f"{day}000000Z" for day in valid)
+        _openssl(
+            *("ca", "-batch", "-notext", "-config", str(settings), "-startdate", begin, "-enddate", end),
+            *("-cert", str(self.ca_file), "-keyfile", str(self.folder / "ca.key"), *signing),
+        )
 
 
 def _openssl(*arguments: str) -> None:

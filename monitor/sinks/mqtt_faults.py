@@ -6,10 +6,21 @@ import errno
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
 
 from typing_extensions import override
 
 from monitor.sinks.mqtt_settings import MqttSettings
+
+
+class VerifyCode(IntEnum):
+    """Of OpenSSL (x509_vfy.h), those with a remedy of their own."""
+
+    NOT_YET_VALID = 9
+    EXPIRED = 10
+    OTHER_NAME = 62
+    OTHER_ADDRESS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ def unreachable(settings: MqttSettings, error: BaseException | None) -> Fault:
         case ssl.SSLError():
             return _no_trust(broker, error)
         case socket.gaierror():
-            return Fault(f'The name "{settings.host}" of the MQTT broker is unknown.', "Check mqtt.host.")
+            return _no_name(settings, error)
         case ConnectionRefusedError():
             return Fault(
                 f"Nothing listens at {settings.address}, where the MQTT broker should be.",
@@ -51,17 +62,59 @@ def unreachable(settings: MqttSettings, error: BaseException | None) -> Fault:
             return Fault(f"{broker} cannot be reached: {error}.", "Check mqtt.host, mqtt.port and mqtt.tls.")
 
 
+def _no_name(settings: MqttSettings, error: socket.gaierror) -> Fault:
+    name = f'The name "{settings.host}" of the MQTT broker'
+    if settings.host.rstrip(".").lower().endswith(".local"):
+        return Fault(
+            f"{name} is unknown.",
+            "Names in .local need multicast DNS: install avahi-daemon and libnss-mdns, or set mqtt.host to "
+            "the broker's IP address.",
+        )
+    if error.errno == socket.EAI_AGAIN:
+        return Fault(
+            f"{name} is unknown: no name server answers.",
+            "Check the network, or set mqtt.host to the broker's IP address.",
+        )
+    return Fault(f"{name} is unknown.", "Check mqtt.host, or set it to the broker's IP address.")
+
+
 def _no_trust(broker: str, error: ssl.SSLError) -> Fault:
     if isinstance(error, ssl.SSLCertVerificationError):
+        return _bad_certificate(broker, error)
+    if "ALERT" in (error.reason or "") and "CERTIFICATE" in (error.reason or ""):
         return Fault(
-            f"{broker} shows a certificate that is not trusted: {error.verify_message}.",
-            "Set mqtt.ca_file to the certificate of the authority that signed it, and mqtt.host to "
-            "the name in it.",
+            f"{broker} does not accept our certificate: {error.reason}.",
+            "Check mqtt.cert_file: whether it has expired, and whether the broker trusts who signed it.",
         )
     return Fault(
         f"{broker} does not agree on encryption: {error.reason or error}.",
         "Check that mqtt.port is the broker's TLS port, or set mqtt.tls = false if it has none.",
     )
+
+
+def _bad_certificate(broker: str, error: ssl.SSLCertVerificationError) -> Fault:
+    clock = f"this machine's clock, which shows {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    match error.verify_code:
+        case VerifyCode.NOT_YET_VALID:
+            return Fault(
+                f"{broker} shows a certificate that is not valid yet by {clock}.",
+                "Set the clock (`timedatectl`): a Raspberry Pi has an old time until it reaches a time server.",
+            )
+        case VerifyCode.EXPIRED:
+            return Fault(
+                f"{broker} shows a certificate that has expired by {clock}.",
+                "Renew the broker's certificate, or set the clock if it is wrong (`timedatectl`).",
+            )
+        case VerifyCode.OTHER_NAME | VerifyCode.OTHER_ADDRESS:
+            return Fault(
+                f"{broker} shows a certificate that is not trusted: {error.verify_message}.",
+                "Set mqtt.host to a name in the certificate, or issue one for this name.",
+            )
+        case _:
+            return Fault(
+                f"{broker} shows a certificate that is not trusted: {error.verify_message}.",
+                "Set mqtt.ca_file to the certificate of the authority that signed it.",
+            )
 
 
 def closed_silently(settings: MqttSettings) -> Fault:

@@ -156,6 +156,33 @@ class _Renamed(Authority):
         return super().issue(name, alternative_names)
 
 
+class _Dated(Authority):
+    def __init__(self, folder, valid):
+        super().__init__(folder)
+        self.valid = valid
+
+    def issue(self, name):
+        return super().issue(name, valid=self.valid)
+
+
+@pytest.mark.parametrize(
+    ("valid", "what", "remedy"),
+    [
+        (("20200101", "20210101"), "has expired", "Renew the broker's certificate"),
+        (("20600101", "20610101"), "is not valid yet", "Set the clock (`timedatectl`)"),
+    ],
+)
+def test_a_certificate_of_another_time_is_a_matter_of_the_clock(tmp_path, authority, valid, what, remedy):
+    with (
+        Mosquitto(tmp_path / "dated", authority=_Dated(authority.folder, valid)) as broker,
+        running_sink(broker, tls=True, ca_file=authority.ca_file) as sink,
+    ):
+        work(sink, lambda: what in sink.fault(), "the fault is told")
+        assert f"{what} by this machine's clock, which shows 20" in sink.fault()
+        assert remedy in sink.fault()
+        assert "ca_file" not in sink.fault()
+
+
 def test_a_client_certificate_opens_a_broker_that_asks_for_one(tmp_path, authority):
     certificate, key = authority.issue("nursery", "DNS:nursery")
     asking = Mosquitto(tmp_path / "asking", authority=authority, client_certificates=True)
