@@ -98,7 +98,7 @@ def _bad_certificate(broker: str, error: ssl.SSLCertVerificationError) -> Fault:
         case VerifyCode.NOT_YET_VALID:
             return Fault(
                 f"{broker} shows a certificate that is not valid yet by {clock}.",
-                "Set the clock (`timedatectl`): a Raspberry Pi has an old time until it reaches a time server.",
+                "Set the clock (`timedatectl`): a Raspberry Pi has an old time until it finds a time server.",
             )
         case VerifyCode.EXPIRED:
             return Fault(

@@ -1,4 +1,4 @@
-"""Sentences about a name that cannot be found. What the resolver says is its own answer, made by hand here."""
+"""Sentences about a name that cannot be found. What the resolver says is made by hand here."""
 
 import socket
 
