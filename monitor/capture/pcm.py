@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +112,11 @@ class PcmStream(AudioSource):
                     return None
                 self._wait(deadline_s - now_s)
         return EndOfStream.END
+
+    @override
+    def began_at(self, now: datetime) -> datetime | None:
+        """Let a stream that is read as fast as it comes begin with its first data: its end is unknown."""
+        return None if self._live else now
 
     @override
     def stop(self, timeout_s: float) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -94,6 +95,11 @@ class Recording(AudioSource):
                 return None
             self._wait(min(due_s, deadline_s) - now_s)
         return EndOfStream.END
+
+    @override
+    def began_at(self, now: datetime) -> datetime | None:
+        """Let a recording that is read at full speed end now, as far as its length is known."""
+        return None if self._real_time else now - timedelta(seconds=self.duration_s or 0.0)
 
     @override
     def stop(self, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -54,6 +55,13 @@ class AudioSource(Protocol):
 
         Runs join without holes: each ``start`` is the ``stop`` before it.
         """
+
+    def began_at(self, now: datetime) -> datetime | None:  # noqa: ARG002 - for those that have an answer
+        """When the first sample sounded, asked at ``now`` with the first audio.
+
+        None where audio arrives as it sounds: then the newest is as old as its arrival.
+        """
+        return None
 
     def stop(self, timeout_s: float) -> None:
         """Release the device within ``timeout_s``. Calling it twice does no harm."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from typing_extensions import override
 
@@ -40,6 +41,10 @@ class Playback(AudioSource):
             began_s = self._monotonic_s() - seconds(item.stop)
             self._origin_s = began_s if self._origin_s is None else min(self._origin_s, began_s)
         return item
+
+    @override
+    def began_at(self, now: datetime) -> datetime | None:
+        return self._source.began_at(now)
 
     @override
     def stop(self, timeout_s: float) -> None:

@@ -15,6 +15,9 @@ class StreamClock:
     A step of the system clock therefore moves the times reported after it, and nothing else:
     durations are differences of sample indices and never come from here.
 
+    A recording that is read as fast as possible has no part in the time that passes meanwhile: its
+    first sample is given a time once (``fix``), and all others follow from their position.
+
     >>> clock = StreamClock()
     >>> clock.observe(SampleIndex(32_000), datetime(2026, 11, 22, 3, 0, 2, tzinfo=UTC))
     >>> clock.utc_of(SampleIndex(8_000)).time().isoformat()
@@ -23,6 +26,15 @@ class StreamClock:
 
     def __init__(self) -> None:
         self._anchor: tuple[SampleIndex, datetime] | None = None
+        self._fixed = False
+
+    def fix(self, began_at: datetime) -> None:
+        """Give the stream's first sample the time ``began_at`` for good; what is observed later is ignored.
+
+        Raises ValueError for a time without a zone.
+        """
+        self.observe(SampleIndex(0), began_at)
+        self._fixed = True
 
     def observe(self, head: SampleIndex, utc: datetime) -> None:
         """Take note that the newest sample captured so far, ``head``, is as old as ``utc``.
@@ -32,7 +44,8 @@ class StreamClock:
         """
         if utc.tzinfo is None:
             raise ValueError(f"The stream clock needs a time with a zone, not {utc!r}.")
-        self._anchor = (head, utc.astimezone(UTC))
+        if not self._fixed:
+            self._anchor = (head, utc.astimezone(UTC))
 
     def utc_of(self, index: SampleIndex) -> datetime:
         """When the sample at ``index`` was heard. Raises ValueError before the first audio."""

@@ -195,7 +195,7 @@ class DetectorThread:
                 self._take(item)
 
     def _take(self, item: Block | Gap) -> None:
-        self._clock.observe(item.stop, datetime.now(UTC))
+        self._date(item)
         self._signal.observe(item)
         self._gap_log.note(item)
         if isinstance(item, Gap):
@@ -213,6 +213,12 @@ class DetectorThread:
         took_s = self._monotonic_s() - self._turned_at
         self._busy_s += took_s
         self._slowest_step_s = max(self._slowest_step_s, took_s)
+
+    def _date(self, item: Block | Gap) -> None:
+        now = datetime.now(UTC)
+        if self._position == 0 and (began_at := self._source.began_at(now)) is not None:
+            self._clock.fix(began_at)
+        self._clock.observe(item.stop, now)
 
     def _follow_orders(self) -> None:
         """Between two runs of audio: nothing in the pipeline has to be locked."""

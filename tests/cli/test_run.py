@@ -6,6 +6,8 @@ import pty
 import signal
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,62 @@ def test_a_cry_reaches_a_broker_that_came_late_and_sigterm_ends_it_cleanly(tmp_p
     assert kept["cradlewatch/nursery/availability"] == "offline"
     assert json.loads(kept["cradlewatch/nursery/crying"])["state"] == "OFF"
     assert any("service.stopped" in line for line in program.err)
+
+
+def utc(text):
+    return datetime.fromisoformat(text).timestamp()
+
+
+def assert_times_follow_the_audio(program):
+    episodes = program.messages("episode")
+    started, ended = episodes[0], episodes[-1]
+    assert (started["event_type"], ended["event_type"]) == ("started", "ended")
+    assert utc(started["onset_at"]) < utc(started["detected_at"]) <= utc(started["time"])
+    lasted_s = utc(ended["ended_at"]) - utc(ended["onset_at"])
+    assert lasted_s == pytest.approx(ended["duration_s"], abs=0.01)
+    heard = [utc(message["time"]) for kind in ("telemetry", "episode") for message in program.messages(kind)]
+    assert min(heard) >= utc(program.messages("telemetry")[0]["time"])
+    levels = [utc(message["time"]) for message in program.messages("telemetry")]
+    assert levels == sorted(levels)
+    times = [utc(message["time"]) for message in episodes]
+    assert times == sorted(times)
+
+
+def test_a_recording_at_full_speed_keeps_its_times_and_so_does_the_report(crying, tmp_path, capsys):
+    state = ("--set", f"service.state_dir={tmp_path}")
+    began_s = time.time()
+    with Program("run", "--file", str(crying), "--fast", "--jsonl", "-", *state) as program:
+        assert program.ended() == 0, program.err
+    assert_times_follow_the_audio(program)
+    length_s = soundfile.info(crying).duration
+    telemetry = program.messages("telemetry")
+    assert utc(telemetry[0]["time"]) >= began_s - length_s
+    assert utc(telemetry[-1]["time"]) <= time.time()
+    ended = program.messages("episode")[-1]
+    assert main(["report", "--json", *state]) == 0
+    night = json.loads(capsys.readouterr().out)
+    (episode,) = night["episodes"]
+    assert episode["onset"] == ended["onset_at"]
+    assert episode["end"] == ended["ended_at"]
+    assert night["crying_s"] == pytest.approx(ended["crying_s"], abs=0.1)
+    assert main(["scan", "--format", "jsonl", str(crying)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert utc(ended["ended_at"]) - utc(ended["onset_at"]) == pytest.approx(
+        found["offset_s"] - found["onset_s"], abs=0.01
+    )
+
+
+def test_pcm_as_fast_as_it_comes_keeps_its_times(crying):
+    audio, _ = soundfile.read(crying, dtype="int16")
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as feed,
+        Program("run", "--stdin", "--fast", "--jsonl", "-", stdin=feed.stdout) as program,
+    ):
+        assert feed.stdin is not None
+        feed.stdin.write(audio.tobytes())
+        feed.stdin.close()
+        assert program.ended() == 0, program.err
+    assert_times_follow_the_audio(program)
 
 
 def test_pcm_on_stdin_is_heard_to_its_end(crying):

@@ -65,3 +65,12 @@ def test_distances_are_those_of_the_samples_wherever_the_stream_stands(head, ind
     except OverflowError:
         return  # beyond year 9999
     assert abs((heard - NOON).total_seconds() - (index - head) / SAMPLE_RATE_HZ) < 1e-3
+
+
+def test_the_times_of_a_recording_follow_its_positions_however_fast_it_is_read():
+    clock = StreamClock()
+    clock.fix(NOON)
+    for second in (4, 8, 12):
+        clock.observe(SampleIndex(second * SAMPLE_RATE_HZ), NOON + timedelta(hours=second))
+        assert clock.utc_of(SampleIndex(second * SAMPLE_RATE_HZ)) == NOON + timedelta(seconds=second)
+    assert clock.utc_of(SampleIndex(0)) == NOON
