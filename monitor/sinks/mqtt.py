@@ -25,7 +25,8 @@ from monitor.sinks.base import Sink
 from monitor.sinks.episode_ledger import EpisodeLedger
 from monitor.sinks.hub_topics import Topics
 from monitor.sinks.moment import Moment
-from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Subscribed, Ticket
+from monitor.sinks.mqtt_announcement import Announcement
+from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Limits, Subscribed, Ticket
 from monitor.sinks.mqtt_events import EventDelivery
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 IGNORED_TOLD_EVERY_S: Final = 10.0
 """Whoever floods us with commands that are none must not flood the journal."""
+
+_LIMIT: Final = "limit "
+"""How the keys of faults begin that hold for one connection."""
 
 
 def _up_to_two_seconds() -> float:
@@ -51,6 +55,8 @@ class _SentState:
 @dataclass(frozen=True, slots=True)
 class MqttStats:
     connected: bool
+    announced: bool
+    """The broker has all states and what makes the entities."""
     connections: int
     """Times that a connection was made."""
     waiting: int
@@ -103,9 +109,14 @@ class MqttSink(Sink):
         self._in_flight: dict[Ticket, _SentState] = {}
         self._asked: dict[int | None, str] = {}
         self._denied: dict[str, Fault] = {}
-        self._announced = False
+        self._announcement = Announcement(
+            settings, homeassistant.discovery(settings, self._topics, __version__)
+        )
+        self._announced = self._alarm_came = False
+        self._connected_at_s = 0.0
         self._announce_at_s: float | None = None
         self._told: Fault | None = None
+        self._limits = Limits()
         self._connections = self._refused = self._ignored_commands = 0
         self._ignored_told_at_s = -math.inf
 
@@ -133,6 +144,8 @@ class MqttSink(Sink):
         # First of all to disk: whatever happens next, the event is safe.
         states = self._keep(message)
         self._work()
+        if self._alarm_came and not self._link.connected:
+            self._link.hurry()
         if self._is_up:
             for state in states:
                 self._send_state(state)
@@ -149,7 +162,8 @@ class MqttSink(Sink):
 
     @override
     def fault(self) -> str:
-        fault = self._link.fault() or next(iter(tuple(self._denied.values())), None)
+        denied = next(iter(tuple(self._denied.values())), None)
+        fault = self._link.fault() or denied or self._announcement.fault
         return self._outbox.fault() if fault is None else str(fault)
 
     def reached(self) -> bool:
@@ -163,6 +177,7 @@ class MqttSink(Sink):
         outbox = self._outbox.stats()
         return MqttStats(
             connected=self._is_up,
+            announced=self._is_up and not self._announcement.due and not self._in_flight,
             connections=self._connections,
             waiting=self._events.waiting,
             settling=self._events.settling,
@@ -224,8 +239,7 @@ class MqttSink(Sink):
         change = self._ledger.change(message)
         items = mqtt_events.items(message, made, self._settings.event_expiry_s)
         self._outbox.put(*items, remember=change.remember, forget=change.forget)
-        if any(item.kind in mqtt_events.ALARMS for item in items) and not self._link.connected:
-            self._link.hurry()
+        self._alarm_came = any(item.kind in mqtt_events.ALARMS for item in items)
         return self._remember_states(made)
 
     def _remember_states(self, made: list[Publication]) -> list[Publication]:
@@ -246,6 +260,10 @@ class MqttSink(Sink):
         self._take(self._link.reports())
         if self._announce_at_s is not None and self._monotonic_s() >= self._announce_at_s:
             self._announce()
+        if self._announcement.due and self._is_up and not self._has_unanswered:
+            # Alarms and states first: it is the one message that a broker may drop us for.
+            self._announcement.due = False
+            self._send_state(self._announcement.publication)
 
     def _take(self, reports: list[LinkReport]) -> None:
         for report in reports:
@@ -259,6 +277,7 @@ class MqttSink(Sink):
                 case Dropped():
                     for ticket in report.tickets:
                         self._in_flight.pop(ticket, None)  # states are sent anew anyhow
+                        self._announcement.dropped(ticket)
                         self._events.dropped(ticket)
                 case Subscribed():
                     self._note(self._asked.get(report.mid, ""), report, "subscribe")
@@ -267,13 +286,41 @@ class MqttSink(Sink):
 
     def _on_connected(self, report: Connected) -> None:
         self._connections += 1
+        self._connected_at_s = self._monotonic_s()
         self._events.link_lost()
+        self._note_limits(report.limits)
         if not self._link.unsteady:  # which has been told, once
             self._told = None
             log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
         self._subscribe()
         self._announced = True
         self._announce()
+
+    def _note_limits(self, limits: Limits) -> None:
+        self._limits = limits
+        for key in [key for key in self._denied if key.startswith(_LIMIT)]:
+            del self._denied[key]
+        if limits.qos == 0:
+            self._deny(f"{_LIMIT}qos", mqtt_faults.no_confirmation(self._settings))
+        if not limits.retain:
+            self._deny(f"{_LIMIT}retain", mqtt_faults.no_retaining(self._settings))
+
+    def _fits(self, publication: Publication) -> bool:
+        """Whether the broker takes so large a packet; says so where it does not."""
+        limit, size = self._limits.packet_bytes, self._limits.size(publication)
+        if limit is None or size <= limit:
+            return True
+        self._deny(
+            f"{_LIMIT}{publication.topic}",
+            mqtt_faults.too_large(self._settings, publication.topic, size, limit),
+        )
+        return False
+
+    def _deny(self, key: str, fault: Fault) -> None:
+        """Keep a fault and log it once."""
+        if key not in self._denied:
+            log.error("mqtt.not_permitted", fault=str(fault))
+        self._denied[key] = fault
 
     def _subscribe(self) -> None:
         self._asked.clear()
@@ -290,11 +337,15 @@ class MqttSink(Sink):
         if report.fault != self._told and not self._link.unsteady:
             log.warning("mqtt.disconnected", fault=str(report.fault))
         self._told = report.fault
+        if self._announced:
+            stood_s = self._monotonic_s() - self._connected_at_s
+            self._announcement.link_lost(held=stood_s >= self._settings.held_after_s)
         self._events.link_lost()
         self._announced = False
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
+        self._announcement.answered(report.ticket)
         state = self._in_flight.pop(report.ticket, None)
         if state is None:
             topic = self._events.acknowledged(report.ticket, report.code, failed=report.failed)
@@ -311,11 +362,10 @@ class MqttSink(Sink):
         key = f"{verb} {topic}"
         if not answer.failed:
             self._denied.pop(key, None)
-        elif key not in self._denied:
-            self._denied[key] = mqtt_faults.not_permitted(
-                self._settings, topic, answer.code, answer.reason, verb
+        else:
+            self._deny(
+                key, mqtt_faults.not_permitted(self._settings, topic, answer.code, answer.reason, verb)
             )
-            log.error("mqtt.not_permitted", fault=str(self._denied[key]))
 
     def _on_incoming(self, report: Incoming) -> None:
         control = self._topics.control_of(report.topic)
@@ -341,25 +391,30 @@ class MqttSink(Sink):
     # --- publishing -------------------------------------------------------------------------------
 
     def _announce(self) -> None:
-        """Say all that a hub has to know: what there is, how it is, and last that it is valid."""
+        """Say all that a hub has to know: how it is, that it is valid, and last what there is."""
         self._announce_at_s = None
         self._events.listener_came()
-        first = [homeassistant.discovery(self._settings, self._topics, __version__)]
         last = homeassistant.availability(self._topics, homeassistant.ONLINE)
-        known = [*(first if self._settings.discovery else []), *self._states.values(), last]
-        for publication in known:
+        for publication in (*self._states.values(), last):
             self._send_state(publication)
+        self._announcement.ask()
 
     def _send_state(self, publication: Publication) -> None:
+        if not self._fits(publication):
+            return
         ticket = self._link.send(publication)
         if ticket is None:
             # paho is full because the broker does not acknowledge: say all again a little later.
             self._announce_at_s = self._monotonic_s() + 1.0
         else:
             self._in_flight[ticket] = _SentState(publication.topic, self._events.state_sent())
+            if publication.topic == self._topics.discovery:
+                self._announcement.sent(ticket)
 
     def _send_events(self) -> None:
         for outgoing in self._events.due() if self._is_up else ():
+            if not self._fits(outgoing.publication):
+                continue
             ticket = self._link.send(outgoing.publication)
             if ticket is None:
                 return

@@ -30,13 +30,34 @@ log = structlog.get_logger(__name__)
 
 Version = Literal["5", "3.1.1"]
 
+IN_FLIGHT: Final = 20
+"""Publications without an answer that we send at most; a broker may ask for fewer."""
+
 Ticket = tuple[int, int]
 """What a publication is known by until it is acknowledged: number of the session, message id."""
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the broker takes, as it says with MQTT 5 (OASIS standard, section 3.2.2.3)."""
+
+    packet_bytes: int | None = None
+    """None: it named no limit."""
+    qos: int = 1
+    retain: bool = True
+    in_flight: int = IN_FLIGHT
+    """Publications without an answer."""
+
+    def size(self, publication: Publication) -> int:
+        """Bytes of the packet, at most: header, topic, message id, expiry, payload."""
+        return 5 + 2 + len(publication.topic.encode()) + 2 + 6 + len(publication.payload.encode())
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The broker let us in."""
+
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +154,11 @@ class MqttSession:
         number: int,
         reports: ReportQueue,
         back_off: BackOff,
+        limits: Limits,
     ) -> None:
         self.number = number
+        self._limits = limits
+        self._unconfirmed: set[int] = set()
         self._held_after_s = settings.held_after_s
         self._back_off = back_off
         self._tries = 0
@@ -147,7 +171,7 @@ class MqttSession:
         self._thread: threading.Thread | None = None
         self._up = threading.Event()
         self._up_at_s = 0.0
-        self._client = _client(settings, version, will)
+        self._client = _client(settings, version, will, limits)
         self._set_callbacks()
         self._client.connect_async(
             settings.host, settings.effective_port, **_connect_options(settings, version)
@@ -174,12 +198,16 @@ class MqttSession:
         info = self._client.publish(
             publication.topic,
             publication.payload.encode(),
-            qos=1,
-            retain=publication.retain,
+            qos=self._limits.qos,
+            retain=publication.retain and self._limits.retain,
             properties=properties,
         )
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             return None
+        if self._limits.qos == 0:
+            if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return None
+            self._unconfirmed.add(info.mid)  # paho does not say which of them a lost connection took along
         # MQTT_ERR_NO_CONN as well means that paho has it: the next attempt to connect drops it and
         # tells us so. To take it for a failure would send it twice.
         return self.number, info.mid
@@ -245,7 +273,9 @@ class MqttSession:
         Left to itself paho sends it again after the next CONNACK, which may be after a newer state
         of ours: the broker would then keep the older one.
         """
-        tickets = tuple((self.number, message.mid) for message in self._client.drop_out_messages())
+        unsent, self._unconfirmed = self._unconfirmed, set()
+        mids = (*(message.mid for message in self._client.drop_out_messages()), *unsent)
+        tickets = tuple((self.number, mid) for mid in mids)
         if tickets:
             self._report(Dropped(tickets))
 
@@ -269,16 +299,22 @@ class MqttSession:
         self._asked_at_s = time.monotonic()
 
     def _on_connect(
-        self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+        self,
+        _client: paho.Client,
+        _userdata: Any,
+        _flags: Any,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         self._answered = True
         self._asked_at_s = None
         if reason.is_failure:
             self._report(Refused(reason.value, str(reason)))
         else:
+            self._limits = _limits_of(properties)
             self._up_at_s = time.monotonic()
             self._up.set()
-            self._report(Accepted())
+            self._report(Accepted(self._limits))
 
     def _on_connect_fail(self, _client: paho.Client, _userdata: Any) -> None:
         # paho calls this from its except block and passes no error: it is the one being handled. Its
@@ -304,6 +340,7 @@ class MqttSession:
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
     ) -> None:
+        self._unconfirmed.discard(mid)
         self._report(Acknowledged((self.number, mid), reason.is_failure, reason.value, str(reason)))
 
     def _on_subscribe(
@@ -323,17 +360,29 @@ class MqttSession:
         self._report(Incoming(topic, bytes(message.payload[: MAX_PAYLOAD + 1]), message.retain))
 
 
+def _limits_of(connack: Properties | None) -> Limits:
+    return Limits(
+        packet_bytes=getattr(connack, "MaximumPacketSize", None),
+        qos=min(1, getattr(connack, "MaximumQoS", 1)),
+        retain=bool(getattr(connack, "RetainAvailable", 1)),
+        in_flight=min(IN_FLIGHT, getattr(connack, "ReceiveMaximum", IN_FLIGHT)),
+    )
+
+
 _PROTOCOLS: Final[dict[Version, MQTTProtocolVersion]] = {
     "5": MQTTProtocolVersion.MQTTv5,
     "3.1.1": MQTTProtocolVersion.MQTTv311,
 }
 
 
-def _client(settings: MqttSettings, version: Version, will: Publication | None) -> paho.Client:
+def _client(
+    settings: MqttSettings, version: Version, will: Publication | None, limits: Limits
+) -> paho.Client:
     client = paho.Client(
         CallbackAPIVersion.VERSION2, client_id=settings.effective_client_id, protocol=_PROTOCOLS[version]
     )
     client.connect_timeout = settings.connect_timeout_s
+    client.max_inflight_messages_set(limits.in_flight)
     client.max_queued_messages_set(settings.max_waiting)
     client.reconnect_delay_set(0, 0)  # the pause is ours
     if settings.username is not None:
@@ -341,7 +390,7 @@ def _client(settings: MqttSettings, version: Version, will: Publication | None) 
     if settings.tls:
         client.tls_set_context(tls_context(settings))
     if will is not None:
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.will_set(will.topic, will.payload, qos=limits.qos, retain=will.retain and limits.retain)
     return client
 
 

@@ -161,6 +161,44 @@ def unsteady(settings: MqttSettings, reason: str) -> Fault:
     )
 
 
+def too_large(settings: MqttSettings, topic: str, size: int, limit: int) -> Fault:
+    """The broker takes no packet of that size; both in bytes."""
+    return Fault(
+        f"The MQTT broker at {settings.address} takes packets of at most {limit} bytes, and the message for "
+        f"{topic} has {size}: it is left out.",
+        f"Raise that limit at the broker (Mosquitto: max_packet_size) to {_round_up(size)}.",
+    )
+
+
+def drops_announcement(settings: MqttSettings, size: int) -> Fault:
+    """It does not say that it has a limit, and hangs up at our largest message; ``size`` in bytes."""
+    return Fault(
+        f"The MQTT broker at {settings.address} drops the connection at the {size} bytes that "
+        "announce the entities to Home Assistant: they are left out, alarms and states arrive.",
+        f"Let the broker take packets of {_round_up(size)} bytes, or set mqtt.discovery = false.",
+    )
+
+
+def _round_up(size: int) -> int:
+    """To the next power of two that leaves room for what a later release adds."""
+    return 1 << (size + size // 4).bit_length()
+
+
+def no_confirmation(settings: MqttSettings) -> Fault:
+    return Fault(
+        f"The MQTT broker at {settings.address} takes QoS 0 alone: it cannot confirm that it has an alarm.",
+        "Allow QoS 1 at the broker (Mosquitto: max_qos 1).",
+    )
+
+
+def no_retaining(settings: MqttSettings) -> Fault:
+    return Fault(
+        f"The MQTT broker at {settings.address} keeps no retained messages: a hub that restarts sees no "
+        "state until the next one is sent.",
+        "Allow retained messages at the broker (Mosquitto: retain_available true).",
+    )
+
+
 def taken_over(settings: MqttSettings) -> Fault:
     return Fault(
         f'Another client uses the name "{settings.effective_client_id}" at the MQTT broker at '

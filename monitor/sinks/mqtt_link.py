@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -19,6 +19,7 @@ from monitor.sinks.mqtt_client import (
     Closed,
     Dropped,
     Incoming,
+    Limits,
     MqttSession,
     Refused,
     ReportQueue,
@@ -38,6 +39,10 @@ _SILENT_CLOSURES: Final = 2
 
 _UNSUPPORTED_PROTOCOL: Final = 132
 
+_RETAIN_NOT_SUPPORTED: Final = 154
+_QOS_NOT_SUPPORTED: Final = 155
+_NO_SUCH_WILL: Final = frozenset({_RETAIN_NOT_SUPPORTED, _QOS_NOT_SUPPORTED})
+
 _UNSTEADY_AFTER: Final = 3
 """Short-lived connections in a row, before they are one standing fault."""
 
@@ -51,6 +56,7 @@ ACKNOWLEDGED_WITHIN_S: Final = 5.0
 @dataclass(frozen=True, slots=True)
 class Connected:
     protocol: Version
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class MqttLink:
         self._version: Version = "3.1.1" if settings.protocol == "3.1.1" else "5"
         self._unanswered_s: dict[Ticket, float] = {}
         self._back_off = BackOff(settings.reconnect_min_s, settings.reconnect_max_s)
+        self._limits = Limits()
         self._switched = 0
         self._short_links = 0
         self._unsteady: Fault | None = None
@@ -165,8 +172,7 @@ class MqttLink:
             log.info("mqtt.steady_again", broker=self._settings.address)
         if not old.alive:
             log.error("mqtt.network_thread_died", broker=self._settings.address)
-            old.end(timeout_s=1.5)
-            self._session = self._new_session(old.number + 1)
+            self._replace_session()
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect and end paho's thread within ``timeout_s``. Calling it twice does no harm."""
@@ -188,10 +194,7 @@ class MqttLink:
     def _interpret(self, raw: SessionReport) -> LinkReport:
         match raw:
             case Accepted():
-                self._silent_closures = self._switched = 0
-                self._fault = None
-                self._up_at_s = time.monotonic()
-                return Connected(self._version)
+                return self._on_accepted(raw.limits)
             case Refused():
                 return self._on_refused(raw)
             case Unreachable():
@@ -201,11 +204,26 @@ class MqttLink:
             case _:
                 return raw
 
+    def _on_accepted(self, limits: Limits) -> LinkReport:
+        self._silent_closures = self._switched = 0
+        before, self._limits = self._limits, limits
+        if limits.in_flight < before.in_flight:
+            # paho takes another number for a new connection alone.
+            self._replace_session()
+            return self._down(mqtt_faults.not_yet(self._settings), final=False)
+        self._fault = None
+        self._up_at_s = time.monotonic()
+        return Connected(self._version, limits)
+
     def _down(self, fault: Fault, *, final: bool) -> Disconnected:
         self._fault = fault
         return Disconnected(fault, final)
 
     def _on_refused(self, answer: Refused) -> Disconnected:
+        if answer.code in _NO_SUCH_WILL and self._limits != (less := self._limits_by(answer.code)):
+            self._limits = less
+            self._replace_session()
+            return self._down(mqtt_faults.refused(self._settings, answer.code, answer.reason), final=False)
         switch = answer.code == _UNSUPPORTED_PROTOCOL and self._may_switch()
         if switch:
             self._switch_protocol("the broker refused it")
@@ -255,7 +273,7 @@ class MqttLink:
 
     def _switch_protocol(self, why: str) -> None:
         """Replace the session by one of the other version."""
-        old, before = self._current(), self._version
+        before = self._version
         self._version = "3.1.1" if before == "5" else "5"
         if self._switched < 2:  # there and back; a broker that takes neither is tried for ever
             log.warning(
@@ -266,8 +284,20 @@ class MqttLink:
                 why=why,
             )
         self._switched += 1
+        self._replace_session()
+
+    def _limits_by(self, code: int) -> Limits:
+        """What a refusal of our last will says about the broker."""
+        if code == _RETAIN_NOT_SUPPORTED:
+            return replace(self._limits, retain=False)
+        return replace(self._limits, qos=0)
+
+    def _replace_session(self) -> None:
+        old = self._current()
         old.end(timeout_s=1.5)
         self._session = self._new_session(old.number + 1)
 
     def _new_session(self, number: int) -> MqttSession:
-        return MqttSession(self._settings, self._version, self._will, number, self._queue, self._back_off)
+        return MqttSession(
+            self._settings, self._version, self._will, number, self._queue, self._back_off, self._limits
+        )

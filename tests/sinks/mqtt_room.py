@@ -74,7 +74,7 @@ def settle(sink: MqttSink) -> None:
 
     def settled() -> bool:
         stats = sink.stats()
-        return stats.connected and stats.waiting == stats.settling == 0
+        return stats.announced and stats.waiting == stats.settling == 0
 
     work(sink, settled, "the sink is connected and has delivered")
 

@@ -35,7 +35,7 @@ def test_on_connecting_it_announces_itself_and_is_calm(mosquitto):
         settle(sink)
         hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
         order = [message.topic for message in hub.received]
-        assert order == [DISCOVERY, CRYING, AVAILABILITY], "valid only once all is said"
+        assert order == [CRYING, AVAILABILITY, DISCOVERY], "states first, valid only once all are said"
         assert {message.qos for message in hub.received} == {1}
         assert state_of(hub.last(CRYING)) == "OFF"
         assert sink.fault() == ""
@@ -145,7 +145,7 @@ def test_a_broker_that_forgot_all_is_told_all_again(mosquitto):
         mosquitto.start()
         work(sink, lambda: sink.stats().connections == 2 and sink.fault() == "", "it is back")
         with Subscriber(mosquitto.port) as hub:
-            hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+            work(sink, lambda: hub.last(DISCOVERY), "it is announced again")
             assert state_of(hub.last(CRYING)) == "ON"
             assert {DISCOVERY, f"{BASE}/health"} <= {message.topic for message in hub.received}
             assert hub.on(CRY) == [], "an event that was acknowledged is not sent again"
@@ -210,10 +210,10 @@ def test_a_home_assistant_that_starts_is_told_all_again(mosquitto):
         hub.forget()
         hub.publish("homeassistant/status", "offline")
         hub.publish("homeassistant/status", "online")
-        work(sink, lambda: hub.last(AVAILABILITY) == "online", "it is announced again")
+        work(sink, lambda: hub.last(DISCOVERY), "it is announced again")
         order = [m.topic for m in hub.received if m.topic != "homeassistant/status"]
-        assert order[:2] == [DISCOVERY, CRYING]
-        assert order[-1] == AVAILABILITY
+        assert order[0] == CRYING
+        assert order[-2:] == [AVAILABILITY, DISCOVERY]
         assert state_of(hub.last(CRYING)) == "ON"
 
 
