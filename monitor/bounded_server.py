@@ -110,8 +110,9 @@ class BoundedServer:
         self._waker = _pair()
         self._selector.register(self._waker[0], selectors.EVENT_READ, self._awaken)
         self._listen()
-        self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+        thread.start()
+        self._thread = thread
 
     def reopen(self) -> None:
         """Bind the socket again: somebody took its path away."""

@@ -43,6 +43,9 @@ COMMANDS: Final = {
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 OUTPUT_FAILED: Final = 1
+NO_THREAD: Final = 1
+_NO_THREAD: Final = "can't start new thread"
+"""Python's own words."""
 
 _OUTPUT_FAULTS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
@@ -60,6 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in lines:
             print(f"cradlewatch: error: {hide_credentials(plain(line, None))}", file=sys.stderr)
         return error.exit_code
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        print(
+            "cradlewatch: error: The system lets the program have no more threads. Let it have more: "
+            "TasksMax= of its unit, pids_limit of its container, `ulimit -u`.",
+            file=sys.stderr,
+        )
+        return NO_THREAD
     except KeyboardInterrupt:
         print("cradlewatch: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -138,6 +138,7 @@ class Desk:
 
     def open(self, now: Moment) -> None:
         """Put the kept settings into force and say how things stand."""
+        self._writer.start()
         self._order(self._settings.value.orders)
         self._tell_controls(now)
         self._tell_alert(now)

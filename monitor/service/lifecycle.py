@@ -52,9 +52,9 @@ class Threads:
         """Run ``target`` in a thread called ``name``; ``join`` waits for it if it is ``awaited``."""
         # Daemonic: a thread that is stuck in a library must not keep a stopped process alive.
         thread = threading.Thread(target=self._guard, args=(name, target), name=name, daemon=True)
+        thread.start()
         if awaited:
             self._threads.append(thread)
-        thread.start()
         return thread
 
     def wake(self) -> None:

@@ -36,7 +36,7 @@ class _File:
 
 
 class StateWriter:
-    """One thread, started with the first file, writes the newest text of each and tries again for ever."""
+    """One thread writes the newest text of each file and tries again for ever."""
 
     def __init__(self, *, retry_every_s: float = RETRY_EVERY_S) -> None:
         self._retry_every_s = retry_every_s
@@ -45,6 +45,11 @@ class StateWriter:
         self._closing = False
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Make the thread. Call it before the first file: later there may be none to be had."""
+        with self._changed:
+            self._start()
+
     def write(self, path: Path, text: str) -> None:
         """Replace ``path`` by ``text``; waits a second at most, and not at all for a disk that hangs."""
         with self._changed:
@@ -52,9 +57,9 @@ class StateWriter:
             hangs = any(file.overdue for file in self._files.values())
             since_s = before.wanted_at_s if before is not None and hangs else time.monotonic()
             file = self._files[path] = _File(text, since_s, error="" if before is None else before.error)
-            self._start()
+            file.error = file.error or self._start()
             self._changed.notify_all()
-            if not hangs:
+            if not hangs and self._thread is not None:
                 self._changed.wait_for(
                     lambda: file.written or file.retry_at_s > 0 or self._files[path] is not file,
                     WRITTEN_WITHIN_S,
@@ -77,11 +82,17 @@ class StateWriter:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _start(self) -> None:
+    def _start(self) -> str:
+        """Why there is no thread; empty when there is one."""
         if self._thread is None:
             # Daemonic: one that hangs in a dead disk must not keep a stopped process.
-            self._thread = threading.Thread(target=self._run, name="state-writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="state-writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has none left; the next file tries again
+                return str(error)
+            self._thread = thread
+        return ""
 
     def _run(self) -> None:
         while True:

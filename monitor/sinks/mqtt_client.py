@@ -176,7 +176,15 @@ class MqttSession:
         self._client.connect_async(
             settings.host, settings.effective_port, **_connect_options(settings, version)
         )
-        self._client.loop_start()
+        self._started = self._begin()
+
+    def _begin(self) -> bool:
+        try:
+            self._client.loop_start()
+        except RuntimeError as error:  # the system has no thread left; the link tries again
+            self._report(Unreachable(OSError(str(error))))
+            return False
+        return True
 
     @property
     def connected(self) -> bool:
@@ -222,8 +230,8 @@ class MqttSession:
 
     @property
     def alive(self) -> bool:
-        """False when an error that paho does not expect has ended its thread."""
-        return self._thread is None or self._thread.is_alive()
+        """False when an error that paho does not expect has ended its thread, or there was none to be had."""
+        return self._started and (self._thread is None or self._thread.is_alive())
 
     def end(self, timeout_s: float) -> None:
         """Disconnect and end paho's thread, but wait no longer than ``timeout_s``."""
@@ -231,15 +239,26 @@ class MqttSession:
         self._drop()
         self._client.disconnect()
         self.hurry()
-        # loop_stop() joins without a limit, and paho's thread may stand in a name look-up.
         started_s = time.monotonic()
-        joiner = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
-        joiner.start()
-        joiner.join(timeout_s)
-        if joiner.is_alive():
-            waited_s = round(time.monotonic() - started_s, 1)
-            log.warning("mqtt.network_thread_outlived_stop", waited_s=waited_s)
+        ending = self._ending()
+        if ending is not None:
+            ending.join(timeout_s)
+            if ending.is_alive():
+                waited_s = round(time.monotonic() - started_s, 1)
+                log.warning("mqtt.network_thread_outlived_stop", waited_s=waited_s)
         self._clear_callbacks()
+
+    def _ending(self) -> threading.Thread | None:
+        """A thread that ends when paho's does."""
+        # loop_stop() joins without a limit, and paho's thread may stand in a name look-up.
+        if not self._started:
+            return None
+        thread = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # none to be had: paho's own ends by itself, for we have disconnected
+            return self._thread
+        return thread
 
     def _clear_callbacks(self) -> None:
         # Without the circle of references paho's sockets are closed now and not at some collection.

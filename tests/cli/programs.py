@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +17,19 @@ DEADLINE_S = 40.0
 
 
 class Program:
-    """``cradlewatch ARGUMENTS``, with its output read as it comes. Killed at the end of the block."""
+    """``cradlewatch ARGUMENTS``, with its output read as it comes. Killed at the end of the block.
 
-    def __init__(self, *arguments: str, stdin: Any = subprocess.DEVNULL, **environment: str) -> None:
+    ``before``: a command that runs it, such as ``setpriv``.
+    """
+
+    def __init__(
+        self, *arguments: str, stdin: Any = subprocess.DEVNULL, before: Sequence[str] = (), **environment: str
+    ) -> None:
         kept = {
             key: value for key, value in os.environ.items() if key not in {"JOURNAL_STREAM", "NOTIFY_SOCKET"}
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", *arguments],
+            [*before, sys.executable, "-m", "monitor", *arguments],
             cwd=ROOT,
             env=kept | {"CRADLEWATCH_CONFIG": os.devnull} | environment,
             stdin=stdin,
@@ -55,6 +60,10 @@ class Program:
     def messages(self, kind: str) -> list[dict[str, Any]]:
         """What was written as lines of JSON on stdout."""
         return [message for line in self.out if (message := json.loads(line))["kind"] == kind]
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
