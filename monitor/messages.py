@@ -6,12 +6,16 @@ meaning within a schema version; new ones may be added.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
 SCHEMA_VERSION: Final = 1
+
+
+CLOCK_STEP: Final = timedelta(seconds=2)
+"""Two times further apart than the length between them lie on both sides of a step of the system clock."""
 
 
 def _iso_utc(value: datetime) -> str:
@@ -64,6 +68,21 @@ class EpisodeMessage(Message):
     level_dbfs: float
     cause: CauseHint | None = None
     truncated: bool = False
+
+    @property
+    def clock_step(self) -> timedelta:
+        """How far the system clock was set since the onset; zero where it was not.
+
+        ``onset_at`` is the same in all messages of an episode, by the clock of its first. A Raspberry Pi
+        boots with an old time; once that is set, only the length tells when the cry really began.
+        """
+        step = (self.ended_at or self.time) - timedelta(seconds=self.duration_s) - self.onset_at
+        return step if abs(step) > CLOCK_STEP else timedelta()
+
+    @property
+    def began_at(self) -> datetime:
+        """The onset by the clock as it stands now."""
+        return self.onset_at + self.clock_step
 
 
 class TelemetryMessage(Message):

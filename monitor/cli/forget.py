@@ -23,6 +23,7 @@ from monitor.sinks.erase import Span
 from monitor.sinks.history_file import FILE_NAME
 from monitor.sinks.history_reader import HistoryReader
 from monitor.sqlite_file import DamagedError, UnavailableError
+from monitor.words import count, plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,17 +91,17 @@ def _agreed(what: str, folder: Path) -> bool:
 
 def _tell(what: str, done: Forgotten, lines: int, log_file: Path | None) -> None:
     counted = (
-        (done.records, "records"),
-        (done.clips, "clips"),
-        (done.causes, "confirmed causes"),
-        (done.waiting, "undelivered or pending entries"),
-        (done.files, "other files"),
-        (lines, f"lines of {log_file}"),
+        count(done.records, "record"),
+        count(done.clips, "clip"),
+        count(done.causes, "confirmed cause"),
+        f"{done.waiting} undelivered or pending {'entry' if done.waiting == 1 else 'entries'}",
+        count(done.files, "other file"),
+        f"{count(lines, 'line')} of {plain(str(log_file))}",
     )
-    went = ", ".join(f"{number} {name}" for number, name in counted if number)
+    went = ", ".join(words for words in counted if not words.startswith("0 "))
     print(f"Forgotten: {what} ({went or 'nothing was kept'}).")
     if done.undated_causes:
         print(
-            f"{done.undated_causes} confirmed causes are of nights that are not remembered any more and "
-            "stayed; --all deletes them."
+            f"{count(done.undated_causes, 'confirmed cause')} of nights that are not remembered stayed; "
+            "--all deletes them."
         )

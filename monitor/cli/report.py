@@ -28,6 +28,7 @@ from monitor.sinks.history_file import FILE_NAME
 from monitor.sinks.history_night import CryFacts, NightFacts, night_facts
 from monitor.sinks.history_reader import HistoryReader
 from monitor.sqlite_file import DamagedError, UnavailableError
+from monitor.words import count, length
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 CRIES_HEAD: Final = ("began", "lasted", "crying", "likely cause", "alert", "")
@@ -104,7 +105,7 @@ def _facts(reader: HistoryReader, evening: date, remembered: Sequence[date]) -> 
         known = f"{remembered[0]} to {remembered[-1]}" if remembered else "none"
         raise MonitorError(
             f"Nothing is remembered of the night of {evening}: the monitor did not run, or it was forgotten.",
-            f"Remembered are {len(remembered)} nights: {known}.",
+            f"Remembered: {count(len(remembered), 'night')} ({known}).",
         )
     return night_facts(found)
 
@@ -170,8 +171,8 @@ def _cry_row(cry: CryFacts) -> list[str]:
     one = cry.episode
     return [
         words.clock(one.onset_s),
-        words.length(one.duration_s),
-        words.length(one.crying_s),
+        length(one.duration_s),
+        length(one.crying_s),
         words.cause(one),
         words.answer(cry),
         words.notes(one),
@@ -183,10 +184,10 @@ def _night_row(evening: date, facts: NightFacts) -> list[str]:
     calm = facts.calm
     return [
         evening.isoformat(),
-        words.length(facts.listened_s),
-        words.length(facts.crying_s),
+        length(facts.listened_s),
+        length(facts.crying_s),
         str(len(facts.cries)),
-        "none" if calm is None else words.length(calm[1] - calm[0]),
+        "none" if calm is None else length(calm[1] - calm[0]),
         f"{heard_of} of {len(facts.cries)}",
         str(len(facts.faults)),
     ]

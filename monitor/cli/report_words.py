@@ -8,6 +8,7 @@ from typing import Final
 
 from monitor.sinks.history_night import CryFacts, NightFacts, Span, alert_detail, cut, minus, total, union
 from monitor.sinks.history_records import Alert, Episode, Fault
+from monitor.words import count, length
 
 WIDEST: Final = 72
 """Cells of the line of hours."""
@@ -22,21 +23,6 @@ def local(at_s: float) -> datetime:
 
 def clock(at_s: float) -> str:
     return f"{local(at_s):%H:%M:%S}"
-
-
-def length(seconds: float) -> str:
-    """A length as one says it.
-
-    >>> [length(s) for s in (4.2, 95, 3600, 12_345)]
-    ['4 s', '1 min 35 s', '1 h 00 min', '3 h 26 min']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def span(of: Span) -> str:
@@ -92,7 +78,8 @@ def alerts(all_of_them: Sequence[Alert]) -> list[str]:
             lines.append(
                 f"{clock(one.at_s)}  push {detail.get('state', 'unknown')}{f' ({by})' if by else ''}"
             )
-    return [*lines, f"{delivered} push messages were delivered"] if delivered else lines
+    were = "was" if delivered == 1 else "were"
+    return [*lines, f"{count(delivered, 'push message')} {were} delivered"] if delivered else lines
 
 
 def listened(facts: NightFacts) -> str:
@@ -110,7 +97,9 @@ def crying(facts: NightFacts) -> str:
     n_cries = len(facts.cries)
     if n_cries == 0:
         return "none was heard"
-    return f"{length(facts.crying_s)} in {n_cries} episode{'' if n_cries == 1 else 's'}"
+    goes_on = any(not cry.episode.ended for cry in facts.cries)
+    open_one = "" if not goes_on else ", which goes on" if n_cries == 1 else ", the latest goes on"
+    return f"{length(facts.crying_s)} in {count(n_cries, 'episode')}{open_one}"
 
 
 def calm(facts: NightFacts) -> str:

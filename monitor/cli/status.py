@@ -20,6 +20,7 @@ from monitor.cli.options import add_config_options, load
 from monitor.errors import MonitorError
 from monitor.service.state_folder import state_path
 from monitor.service.status_socket import NAME, ask
+from monitor.words import count, length
 
 SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
 CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
@@ -118,13 +119,13 @@ def lines(report: Report) -> Iterator[tuple[str, str]]:
     if not report.controls.listening and not any("switched off" in reason for reason in report.reasons):
         yield "", "Listening is switched off."
     yield "device", f"{report.device}, cradlewatch {report.version}, process {report.pid}"
-    yield "running for", _duration(report.uptime_s)
+    yield "running for", length(report.uptime_s)
     yield "microphone", report.source
-    yield "heard", f"{_duration(counters.audio_s)} of audio, {counters.audio_lost_s:.1f} s lost"
+    yield "heard", f"{length(counters.audio_s)} of audio, {counters.audio_lost_s:.1f} s lost"
     for sink, fault in report.sinks.items():
         yield f"to {sink}", fault or "delivers"
     yield "cry", _cry(report.alert)
-    yield "tonight", f"{night.episodes} episodes, {night.crying_s / 60:.1f} min of crying"
+    yield "tonight", f"{count(night.episodes, 'episode')}, {length(night.crying_s)} of crying"
     yield "settings", _settings(report.controls)
 
 
@@ -140,9 +141,3 @@ def _settings(controls: _Controls) -> str:
         f"sensitivity {controls.sensitivity}, hold {controls.hold_s:g} s,"
         f" quiet hours {controls.quiet_hours}{muted}"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

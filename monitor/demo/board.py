@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from monitor.demo.hub import Received
 from monitor.types import DetectorOutput, EpisodeEnded, EpisodeStarted, EpisodeUpdated, HopReport, seconds
+from monitor.words import count
 
 KEPT_LINES: Final = 60
 
@@ -119,7 +120,7 @@ def _words(content: dict[str, Any]) -> str:
         case {"kind": "alert", "state": state}:
             words = "nothing to acknowledge" if state == "none" else str(state)
         case {"kind": "night", "episodes": episodes, "crying_s": crying_s}:
-            words = f"tonight {episodes} episodes, {crying_s:.1f} s crying"
+            words = f"tonight {count(episodes, 'episode')}, {crying_s:.1f} s crying"
         case {"kind": "controls", "sensitivity": sensitivity, "hold_s": hold_s}:
             words = f"sensitivity {sensitivity}, hold {hold_s:g} s"
         case {"cmps": components}:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from monitor.messages import EpisodeMessage, HealthMessage, TelemetryMessage
+from monitor.messages import CLOCK_STEP, EpisodeMessage, HealthMessage, TelemetryMessage
 from monitor.sinks.history_records import Batch, Episode, Fault, Listening, Minute, closed
 
 _OF_A_SINK: Final = re.compile(r"[a-z_]+: ")
@@ -88,6 +88,7 @@ class FaultTally:
     def observe(self, message: HealthMessage, batch: Batch) -> bool:
         """Put what began or ended into ``batch``; whether anything did."""
         at_s = message.time.timestamp()
+        self._follow_clock(message, at_s, batch)
         present = {(_kind(message, reason, self._before), reason) for reason in message.reasons}
         known = {reason: key for key in self._open for reason in [key[1]]}
         # A trouble keeps the kind that it began with.
@@ -105,6 +106,19 @@ class FaultTally:
         changed = self._note_loss(message, at_s, batch) or changed
         self._before = message
         return changed
+
+    def _follow_clock(self, message: HealthMessage, at_s: float, batch: Batch) -> None:
+        """Cut what is open in two where the clock was set: none lasts as long as the clock was wrong."""
+        if self._before is None:
+            return
+        passed_s = message.uptime_s - self._before.uptime_s
+        before_step_s = self._before.time.timestamp() + passed_s
+        if passed_s < 0 or abs(at_s - before_step_s) <= CLOCK_STEP.total_seconds():
+            return
+        for key, fault in self._open.items():
+            batch.put(closed(fault, before_step_s))
+            self._open[key] = replace(fault, begin_s=at_s, end_s=at_s)
+            batch.put(self._open[key])
 
     def keep(self, at_s: float, batch: Batch) -> None:
         """Note that what is open still is at ``at_s``: a kill must not hide how long it lasted."""
@@ -147,8 +161,8 @@ def episode_record(message: EpisodeMessage, before: Episode | None) -> Episode:
     until: datetime = message.ended_at or message.time
     return Episode(
         id=message.episode_id,
-        onset_s=message.onset_at.timestamp(),
-        detected_s=message.detected_at.timestamp(),
+        onset_s=message.began_at.timestamp(),
+        detected_s=(message.detected_at + message.clock_step).timestamp(),
         until_s=until.timestamp(),
         ended=message.event_type == "ended",
         duration_s=message.duration_s,

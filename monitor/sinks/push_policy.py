@@ -311,6 +311,6 @@ class PushPolicy:
         if cry is not None and cry.chain.told and not cry.acknowledged:
             urgent = cry.urgency is Urgency.URGENT
             told = tuple(cry.chain.told)
-            open_cry = OpenCry(cry.latest.episode_id, cry.latest.onset_at, urgent, told)
+            open_cry = OpenCry(cry.latest.episode_id, cry.latest.began_at, urgent, told)
         held = (*self._held_before, *(held for held, _ in self._held))
         self.state = PolicyState(self.state.daily_test_on, open_cry, self._faults.told(), held)

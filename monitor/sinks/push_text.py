@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from monitor.messages import EpisodeMessage
+from monitor.words import rough_length
 
 _CAUSES: Final = {
     "belly_pain": "belly pain",
@@ -35,7 +36,7 @@ def cry_title(name: str, *, urgent: bool) -> str:
 
 
 def cry_text(message: EpisodeMessage, zone: tzinfo | None) -> str:
-    text = f"Crying since {_clock(message.onset_at, zone)}, {_length(message.crying_s)} so far."
+    text = f"Crying since {_clock(message.began_at, zone)}, {rough_length(message.crying_s)} so far."
     if message.cause is not None and message.cause.answer != "unsure":
         percent = round(100 * message.cause.probability)
         text += f" Perhaps: {_CAUSES[message.cause.answer]} ({percent} %)."
@@ -49,8 +50,8 @@ def calm_title(name: str) -> str:
 def calm_text(message: EpisodeMessage, zone: tzinfo | None) -> str:
     ended_at = message.time if message.ended_at is None else message.ended_at
     return (
-        f"Cried from {_clock(message.onset_at, zone)} to {_clock(ended_at, zone)}, "
-        f"{_length(message.crying_s)} in all."
+        f"Cried from {_clock(message.began_at, zone)} to {_clock(ended_at, zone)}, "
+        f"{rough_length(message.crying_s)} in all."
     )
 
 
@@ -61,7 +62,7 @@ def interrupted_title(name: str) -> str:
 def interrupted_text(message: EpisodeMessage, zone: tzinfo | None) -> str:
     return (
         f"The monitor stopped hearing at {_clock(message.time, zone)}, while there was crying since "
-        f"{_clock(message.onset_at, zone)}. Go and look."
+        f"{_clock(message.began_at, zone)}. Go and look."
     )
 
 
@@ -108,7 +109,3 @@ def test_text(source: str) -> str:
 
 def _clock(time: datetime, zone: tzinfo | None) -> str:
     return f"{time.astimezone(zone):%H:%M}"
-
-
-def _length(length_s: float) -> str:
-    return f"{length_s:.0f} s" if length_s < 60 else f"{length_s / 60:.0f} min"

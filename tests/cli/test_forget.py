@@ -108,7 +108,7 @@ def test_a_night_is_gone_from_the_bytes_of_every_file_and_the_other_stays(kept, 
     }
     said = capfd.readouterr().out
     assert "Forgotten: the night of 2026-11-22" in said
-    assert "1 clips, 30 confirmed causes, 2 undelivered or pending entries, 2 lines of" in said
+    assert "1 clip, 30 confirmed causes, 2 undelivered or pending entries, 2 lines of" in said
     with contextlib.closing(sqlite3.connect(kept / "history.sqlite")) as history:
         count = "SELECT count(*) FROM "
         assert history.execute(count + "episodes").fetchone() == (30,)
@@ -185,7 +185,7 @@ def test_causes_of_nights_that_are_not_remembered_stay_and_are_mentioned(kept, c
     causes["by_episode"]["pruned-long-ago"] = "hungry"
     (kept / "causes.json").write_text(json.dumps(causes))
     assert forget(kept, "--night", "2026-11-22", "--yes") == 0
-    assert "1 confirmed causes are of nights that are not remembered" in capfd.readouterr().out
+    assert "1 confirmed cause of nights that are not remembered stayed" in capfd.readouterr().out
     assert "pruned-long-ago" in json.loads((kept / "causes.json").read_text())["by_episode"]
 
 

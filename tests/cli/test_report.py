@@ -114,7 +114,7 @@ def test_the_night_is_told_in_words(remembered, capsys):
         "not acknowledged",
     ]
     assert "20:01:00  a test alert (daily)" in text
-    assert "1 push messages were delivered" in text
+    assert "1 push message was delivered" in text
     assert re.search(rf"23:00:00 +30 min 00 s  {LOST}", text)
 
 
@@ -299,6 +299,45 @@ def test_an_early_morning_belongs_to_the_evening_before(tmp_path, capsys):
     sink.close(1.0)
     assert report(folder, "--night", "2026-11-22", "--json") == 0
     assert [one["id"] for one in json.loads(capsys.readouterr().out)["episodes"]] == ["noon"]
+
+
+BOOTED_S = -9 * 3600.0
+"""Where the clock stood at boot: nine hours back, in the night before."""
+
+
+def test_a_cry_that_goes_on_while_a_wrong_clock_is_set_is_of_this_night(tmp_path, capsys):
+    folder = tmp_path / "nursery"
+    folder.mkdir()
+    sink = HistorySink(HistorySettings(folder))
+    sink.handle(state(BOOTED_S, "mqtt: The broker is away.").model_copy(update={"uptime_s": 0.0}))
+    sink.handle(level(BOOTED_S))
+    sink.handle(cry("started", BOOTED_S + 3, BOOTED_S + 5))
+    # The time server answers, 12 s after the onset.
+    began = {"onset_at": at(BOOTED_S + 3), "detected_at": at(BOOTED_S + 4.5)}
+    sink.handle(state(15, "mqtt: The broker is away.").model_copy(update={"uptime_s": 15.0}))
+    sink.handle(cry("updated", 3, 15).model_copy(update=began))
+    sink._write()
+    arguments = (folder, "--night", "2026-11-22")
+    assert report(*arguments) == 0
+    text = capsys.readouterr().out
+    assert "Crying        12 s in 1 episode, which goes on" in text
+    assert re.search(r"20:00:03 +12 s .* goes on", text)
+    sink.handle(cry("ended", 3, 20, crying_s=17).model_copy(update=began))
+    sink.handle(heard(21))
+    sink.handle(state(30).model_copy(update={"uptime_s": 30.0}))
+    for second in range(20, 41, 10):
+        sink.handle(level(second))
+    sink.close(1.0)
+    assert report(*arguments) == 0
+    text = capsys.readouterr().out
+    assert "Crying        17 s in 1 episode\n" in text
+    assert "acknowledged after 16 s" in text
+    (fault,) = [line for line in text.splitlines() if "The broker is away" in line]
+    assert re.search(r"20:00:15 +15 s ", fault)
+    assert "9 h" not in text
+    assert report(*arguments, "--json") == 0
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    assert (episode["onset"], episode["end"]) == ("2026-11-22T20:00:03.000Z", "2026-11-22T20:00:20.000Z")
 
 
 def test_a_picture_shows_the_night(remembered, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.capture.source import SourceState
 from monitor.cli import main
-from monitor.cli.status import understood
+from monitor.cli.status import lines, understood
 from monitor.commands import Request
 from monitor.errors import MonitorError
 from monitor.messages import ControlsMessage, HealthMessage
@@ -73,3 +73,17 @@ def test_where_no_service_runs_it_says_so_with_an_exit_code_of_its_own(tmp_path,
 def test_an_answer_of_another_version_is_one_sentence(answer):
     with pytest.raises(MonitorError, match=r"a form that this version does not understand .*Restart"):
         understood(answer)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "crying_s", "words"),
+    [(0, 0.0, "0 episodes, 0 s"), (1, 40.2, "1 episode, 40 s"), (3, 754.0, "3 episodes, 12 min 34 s")],
+)
+def test_tonight_is_said_as_a_person_says_it(room, tmp_path, capsys, episodes, crying_s, words):
+    assert status(tmp_path, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    answer["night"] |= {"episodes": episodes, "crying_s": crying_s}
+    answer["uptime_s"] = 5.0
+    said = dict(lines(understood(answer)))
+    assert said["tonight"] == f"{words} of crying"
+    assert said["running for"] == "5 s"

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from monitor.events.alert import Alert, AlertTracker
 from tests.sinks.messages import DETECTED, episode
@@ -63,3 +63,11 @@ def test_an_acknowledged_cry_that_goes_on_and_on_is_asked_about_again():
     tracker.acknowledge(None, NOW, "phone")
     tracker.observe(escalated[6])
     assert tracker.alert.state == "acknowledged"
+
+
+def test_a_clock_that_is_set_while_the_baby_cries_sets_the_alert_too():
+    step = timedelta(hours=9)
+    tracker = after(episode("started"))
+    later = episode("updated", 2, duration_s=20.0)
+    tracker.observe(later.model_copy(update={"time": later.time + step}))
+    assert tracker.alert.since == DETECTED + step

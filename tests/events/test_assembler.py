@@ -139,6 +139,9 @@ def test_a_clock_step_within_an_episode_bends_no_duration_and_not_the_onset(step
     assert going_on.detected_at == end.detected_at == begin.detected_at
     assert (going_on.duration_s, end.duration_s) == (5.0, 10.0)
     assert end.ended_at == START + timedelta(seconds=20) + step
+    assert begin.clock_step == timedelta()
+    assert going_on.clock_step == end.clock_step == step
+    assert end.began_at == begin.onset_at + step
 
 
 def test_a_cause_is_told_with_its_base_rate():
