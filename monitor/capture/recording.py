@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from monitor.capture.resample import Resampler
-from monitor.capture.sound_file import SoundFileReader
+from monitor.capture.sound_reader import SoundFileReader
 from monitor.capture.source import AudioSource, SourceState, SourceStats
 from monitor.capture.timeline import Timeline
 from monitor.types import SAMPLE_RATE_HZ, Block, EndOfStream, Gap, GapReason
@@ -69,7 +69,7 @@ class Recording(AudioSource):
     @override
     def start(self) -> None:
         """Open the file. Raises AudioFileError when it cannot be read, with the reason."""
-        self._file = SoundFileReader(self._path, self._channel)
+        self._file = SoundFileReader(self._path, self._channel, takes_pipe=not self._real_time)
         self._resampler = Resampler(self._file.rate_hz)
         self._state = SourceState.RUNNING
         self._began_s = self._clock()
@@ -131,6 +131,10 @@ class Recording(AudioSource):
     def _decode(self) -> None:
         assert self._file is not None, "start() comes before read()"
         run = self._file.read(max(1, round(self._block_s * self._file.rate_hz)))
+        if run is not None and self._file.rate_hz != self._resampler.rate_hz:
+            # Joined recordings: another one begins.
+            self._append(self._resampler.flush())
+            self._resampler = Resampler(self._file.rate_hz)
         if run is None:
             self._append(self._resampler.flush())
             self._state = SourceState.ENDED

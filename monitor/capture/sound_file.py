@@ -1,28 +1,32 @@
-"""libsndfile behind one door: a file becomes one channel of int16, and damage becomes a length."""
+"""libsndfile behind one door: a recording within a file becomes one channel of int16, damage a length."""
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from monitor.capture.byte_view import ByteView, FileBytes
+from monitor.capture.links import Link
+from monitor.capture.quiet import quiet
 from monitor.capture.resample import saturated
-from monitor.errors import AudioFileError
 
 FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE", "VORBIS", "OPUS"})
 """And MPEG_LAYER_*. libsndfile scales integer formats to int16; from these it would cut or wrap."""
 
-LOWEST_RATE_HZ: Final = 2_000
-HIGHEST_RATE_HZ: Final = 768_000
-
-PLACEHOLDER_BYTES: Final = 0x7FFF_0000
-"""A WAV header that was never completed holds 2 or 4 GiB less a little: no promise at all."""
+SAMPLE_BYTES: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("PCM_S8", "PCM_U8", "ALAW", "ULAW"), 1),
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
+"""Formats of which the samples need no header to be read."""
 
 MOST_SAMPLES_AT_ONCE: Final = 4_000_000
 """Of all channels together: a header of 1024 channels must not cost gigabytes."""
@@ -33,7 +37,12 @@ MOST_FRAMES_PER_BYTE: Final = 1_000
 SEARCH_STEPS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """How far behind a damaged place to look for audio that decodes again."""
 
-_CUT_OFF = re.compile(r"^\s*(data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+AUDIBLE_LOSS_S: Final = 0.1
+"""Of a header that counts differently from its decoder, less than this is no damage."""
+
+
+class UndecodableError(Exception):
+    """libsndfile cannot read it; the text is its reason."""
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -48,54 +57,46 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has 
         return False
 
 
-class SoundFileReader:
-    """One channel of a sound file, from start to end.
+class SoundLink:
+    """One channel of one recording within a file, from start to end. Raises UndecodableError."""
 
-    Raises AudioFileError when the file cannot be read at all: names it, the reason and the remedy.
-    """
-
-    def __init__(self, path: Path, channel: int) -> None:
-        self._path = path
-        self._file = _open(path)
-        self.rate_hz: int = self._file.samplerate
-        self._channel = _choose_channel(path, self._file.channels, channel)
-        if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
-            raise AudioFileError(
-                f"{path}: a sample rate of {self.rate_hz} Hz is no sound recording.",
-                f"Convert it to {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz.",
-            )
-        subtype = self._file.subtype
-        self._is_float = subtype in FLOAT_SUBTYPES or subtype.startswith("MPEG")
-        self._promised = _promised_frames(path, self._file)
-        self._position = 0
-        self._not_numbers = 0
-        self._damaged = 0
-
-    @property
-    def duration_s(self) -> float | None:
-        return None if self._promised is None else self._promised / self.rate_hz
-
-    @property
-    def description(self) -> str:
+    def __init__(self, bytes_: FileBytes, link: Link, channel: int) -> None:
+        """``channel`` counts from 0; where there are fewer, the last one is heard."""
+        self._bytes = bytes_
+        self._link = link
+        self._raw: dict[str, Any] = {}
+        self._open()
         file = self._file
-        return (
-            f"{self._path}: {file.format} {file.subtype}, {self.rate_hz} Hz,"
-            f" channel {self._channel} of {file.channels}"
-        )
+        self.rate_hz: int = file.samplerate
+        self.channels: int = file.channels
+        self.kind = f"{file.format} {file.subtype}"
+        width = SAMPLE_BYTES.get(file.subtype, 0) * file.channels
+        if link.samples is not None and width and file.frames != len(link.samples) // width:
+            self._read_samples_themselves(len(link.samples) // width)
+        self.channel = min(channel, self.channels - 1)
+        self._is_float = file.subtype in FLOAT_SUBTYPES or file.subtype.startswith("MPEG")
+        self._promised = self._promised_frames(width)
+        self._margin = 0 if link.claimed_frames is None else round(AUDIBLE_LOSS_S * self.rate_hz)
+        self._position = 0
+        self.not_numbers = 0
+        self.lost = 0
+        """Frames that are damaged or missing, as far as it was read."""
 
     @property
-    def fault(self) -> str:
-        """What is wrong with the file, as far as it was read; empty for a sound one."""
-        faults = []
-        if self._damaged:
-            faults.append(f"{self._damaged / self.rate_hz:.1f} s are damaged or missing")
-        if self._not_numbers:
-            faults.append(f"{self._not_numbers} samples are no numbers and became silence")
-        return f"{self._path}: {'; '.join(faults)}." if faults else ""
+    def lost_before_s(self) -> float:
+        """Seconds that are damaged or missing between the link before and this one."""
+        if self._link.spans_s is None:
+            return self._link.lost_s
+        return max(0.0, self._link.spans_s - int(self._file.frames) / self.rate_hz)
+
+    @property
+    def frames(self) -> int | None:
+        """Frames by the header; None when it does not know."""
+        return self._promised
 
     def read(self, n_frames: int) -> NDArray[np.int16] | int | None:
         """Next audio (int16, shape (n,), 0 < n <= n_frames), frames that are lost, or None at the end."""
-        n_frames = min(n_frames, max(1, MOST_SAMPLES_AT_ONCE // self._file.channels))
+        n_frames = min(n_frames, max(1, MOST_SAMPLES_AT_ONCE // self.channels))
         audio, failed = self._decode(n_frames)
         if len(audio):
             return audio
@@ -103,26 +104,65 @@ class SoundFileReader:
             audio, _ = self._decode(n_frames)  # MP3 goes on by itself
             if len(audio):
                 return audio
-        if self._promised is not None and self._position < self._file.frames:
+        if self._promised is not None and self._position < min(self._promised, self._file.frames):
             return self._resume_behind_damage()
         return self._rest()
 
     def close(self) -> None:
-        self._file.close()
+        with quiet():
+            self._file.close()
+
+    def _open(self) -> None:
+        self._file = self._opened()
+
+    def _opened(self) -> _ForwardFile:
+        pieces = [self._link.samples] if self._raw and self._link.samples else self._link.pieces
+        try:
+            with quiet():
+                return _ForwardFile(ByteView(self._bytes, pieces), "r", **self._raw)
+        except soundfile.LibsndfileError as error:
+            raise UndecodableError(str(error.error_string).rstrip(".")) from error
+        except RuntimeError as error:  # what soundfile makes of a channel count of 0
+            raise UndecodableError(str(error).rstrip(".")) from error
+
+    def _read_samples_themselves(self, n_frames: int) -> None:
+        """Without a header, which cannot say how many there are."""
+        file = self._file
+        self._raw = {
+            "format": "RAW",
+            "subtype": file.subtype,
+            "samplerate": file.samplerate,
+            "channels": file.channels,
+            "endian": self._link.byte_order,
+        }
+        file.close()
+        self._open()
+        assert self._file.frames == n_frames
+
+    def _promised_frames(self, width: int) -> int | None:
+        """Frames by the header, of which a truncated file holds fewer; None when it does not know."""
+        link, frames = self._link, int(self._file.frames)
+        if link.claimed_frames is not None:
+            frames = link.claimed_frames
+        elif link.claimed_bytes is not None and link.samples is not None:
+            held = max(1, len(link.samples))
+            frames = link.claimed_bytes // width if width else round(frames * link.claimed_bytes / held)
+        return None if frames > MOST_FRAMES_PER_BYTE * self._bytes.size else frames
 
     def _decode(self, n_frames: int) -> tuple[NDArray[np.int16], bool]:
         """What could be decoded, and whether there was an error behind it."""
         dtype = np.float32 if self._is_float else np.int16
-        buffer = np.zeros((n_frames, self._file.channels), dtype)
+        buffer = np.zeros((n_frames, self.channels), dtype)
         failed = False
         try:
-            n_read = len(self._file.read(n_frames, out=buffer))
+            with quiet():
+                n_read = len(self._file.read(n_frames, out=buffer))
         except soundfile.LibsndfileError:
             # The frames before the damage are in the buffer; only libsndfile's position tells how many.
             n_read = max(0, self._file.tell() - self._position)
             failed = True
         self._position += n_read
-        return self._as_int16(buffer[:n_read, self._channel]), failed
+        return self._as_int16(buffer[:n_read, self.channel]), failed
 
     def _as_int16(self, audio: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:
         if audio.dtype == np.int16:
@@ -131,27 +171,21 @@ class SoundFileReader:
             scaled = np.clip(audio.astype(np.float32), -1.0, 1.0) * np.float32(32_768)
         not_numbers = np.isnan(scaled)  # infinities have been clipped
         if not_numbers.any():
-            self._not_numbers += int(np.count_nonzero(not_numbers))
+            self.not_numbers += int(np.count_nonzero(not_numbers))
             scaled[not_numbers] = 0.0
         return saturated(scaled)
 
     def _resume_behind_damage(self) -> int | None:
         """Find a place behind the damage that decodes; how many frames lie between."""
         for step_s in SEARCH_STEPS_S:
-            candidate = _open(self._path)
+            candidate = self._opened()
             target = self._position + round(step_s * self.rate_hz)
-            try:
-                candidate.seek(target)
-                decodes = len(candidate.read(1, dtype="int16")) == 1
-                candidate.seek(target)
-            except soundfile.LibsndfileError:
-                decodes = False
-            if not decodes:
+            if not _decodes(candidate, target):
                 candidate.close()
                 continue
             self._file.close()
             self._file = candidate
-            self._damaged += target - self._position
+            self.lost += target - self._position
             lost, self._position = target - self._position, target
             return lost
         return self._rest()
@@ -159,51 +193,20 @@ class SoundFileReader:
     def _rest(self) -> int | None:
         """Frames that the header promised and the file does not hold, once; then None."""
         missing = 0 if self._promised is None else self._promised - self._position
-        if missing <= 0:
+        if missing <= self._margin:
             return None
         self._position += missing
-        self._damaged += missing
+        self.lost += missing
         return missing
 
 
-def _open(path: Path) -> _ForwardFile:
+def _decodes(file: _ForwardFile, target: int) -> bool:
+    """Whether there is audio at ``target``; the file then stands there."""
     try:
-        with path.open("rb") as file:
-            is_empty = not file.read(1)
-    except OSError as error:
-        raise AudioFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if is_empty:
-        raise AudioFileError(f"{path} is empty: it has 0 bytes.", "Was the recording interrupted?")
-    try:
-        return _ForwardFile(os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise AudioFileError(
-            f"{path} is no sound file that can be read: {error.error_string.rstrip('.')}.",
-            "WAV, FLAC, Ogg (Vorbis, Opus), MP3 and AIFF can be; convert it, e.g. with ffmpeg.",
-        ) from error
-
-
-def _choose_channel(path: Path, channels: int, channel: int) -> int:
-    if channels == 1:
-        return 0
-    if not 0 <= channel < channels:
-        raise AudioFileError(
-            f"{path} has {channels} channels, and channel {channel} is not one of them.",
-            f"Choose 0 to {channels - 1}.",
-        )
-    return channel
-
-
-def _promised_frames(path: Path, file: soundfile.SoundFile) -> int | None:
-    """Frames by the header, of which a truncated file holds fewer; None when it does not know."""
-    frames: int = file.frames
-    if frames > MOST_FRAMES_PER_BYTE * path.stat().st_size:
-        return None
-    # libsndfile corrects the length of a cut-off WAV or AIFF file and tells of it only in its log.
-    cut_off = _CUT_OFF.search(file.extra_info)
-    if cut_off is None:
-        return frames
-    claimed, held = int(cut_off[2]), int(cut_off[3])
-    if claimed >= PLACEHOLDER_BYTES or held <= 0 or claimed <= held:
-        return frames
-    return frames + round(frames * (claimed - held) / held)
+        with quiet():
+            file.seek(target)
+            decodes = len(file.read(1, dtype="int16")) == 1
+            file.seek(target)
+    except soundfile.LibsndfileError:
+        return False
+    return decodes

@@ -244,7 +244,7 @@ def test_a_channel_the_file_has_not_is_refused(tmp_path: Path) -> None:
 
 def test_an_absurd_sample_rate_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(10), 100)
-    with pytest.raises(AudioFileError, match="100 Hz is no sound recording"):
+    with pytest.raises(AudioFileError, match="a sample rate of 100 Hz is outside 2000 to 768000 Hz"):
         Recording(tmp_path / "a.wav").start()
 
 
