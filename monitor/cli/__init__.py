@@ -29,7 +29,10 @@ COMMANDS: Final = {
     "scan": ("monitor.cli.scan", "find the crying in recordings"),
     "report": ("monitor.cli.report", "tell what a night was like: crying, calm, alerts, faults"),
     "forget": ("monitor.cli.forget", "delete all that is kept about a night, or about all"),
-    "check": ("monitor.cli.check", "test microphone, models and broker"),
+    "check": (
+        "monitor.cli.check",
+        "test what the service needs: microphone, models, broker, push, speaker, folder",
+    ),
     "alert": ("monitor.cli.alert", "try whether alerts reach the phones"),
     "hub": ("monitor.cli.hub", "take this device out of the home hub"),
     "devices": ("monitor.cli.devices", "list the input devices"),

@@ -1,4 +1,4 @@
-"""Test what the monitor depends on: microphone, models, broker, push. One line each, with the remedy.
+"""Test what the service depends on, as the service does. One line each, with the remedy.
 
 Exit code 0 when all is well, 1 when something is not. Stop the service first: a microphone serves
 one program only, unless a sound server shares it.
@@ -10,18 +10,18 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.capture.source import AudioSource
+from monitor.cli.check_service import Outcome, check_ports, check_sounder, check_state
 from monitor.cli.options import add_config_options, load
 from monitor.config import Config
-from monitor.detect.loading import verify_artifacts
+from monitor.detect.loading import load_pipeline, verify_artifacts
 from monitor.errors import MonitorError
-from monitor.service.app import audio_source, mqtt_settings
+from monitor.service.app import audio_source, detector_settings, mqtt_settings
 from monitor.service.push import push_settings
 from monitor.service.signal_watch import SignalWatch
 from monitor.sinks.mqtt_probe import probe
@@ -33,14 +33,6 @@ FIRST_AUDIO_S: Final = 10.0
 BROKER_S: Final = 5.0
 FULL_SCALE: Final = 32768.0
 FAILED: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """``ok`` is None for what was not tested."""
-
-    ok: bool | None
-    text: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +109,8 @@ def _dbfs(amplitude: float) -> float:
 
 
 def check_models(config: Config) -> Outcome:
-    """Run each model on the input that was released with it."""
+    """Run each model on the input that was released with it, and load all as the service does."""
+    load_pipeline(detector_settings(config.detect), config.detect.artifacts)
     results = verify_artifacts(config.detect.artifacts)
     return Outcome(ok=True, text=", ".join(f"{r.name} ({r.form}) answers as released" for r in results))
 
@@ -153,4 +146,7 @@ CHECKS: Final[dict[str, Callable[[Config], Outcome]]] = {
     "models": check_models,
     "broker": check_broker,
     "push": check_push,
+    "sounder": check_sounder,
+    "state": check_state,
+    "ports": check_ports,
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from monitor.errors import ConfigError
+from monitor.service.mounts import is_read_only
 
 log = structlog.get_logger(__name__)
 
@@ -100,10 +103,46 @@ def open_state_folder(path: Path) -> StateFolder:
             "Stop it, or give this one another device.id or service.state_dir.",
         ) from error
     except OSError as error:
-        fault = f"The state folder {path} cannot be used: {error.strerror}. A restart forgets what is new."
+        fault = _unusable(path, error.strerror)
         log.warning("state.unusable", fault=fault)
         return StateFolder(None, fault)
     return StateFolder(path, lock=lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What :func:`open_state_folder` would find. ``fault`` is a sentence, empty when all is well."""
+
+    in_use: bool = False
+    fault: str = ""
+
+
+def look_at_state_folder(path: Path) -> Prospect:
+    """Whether a service could keep its state in ``path``. Makes nothing: it would belong to who looks."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        reason = "" if there.is_dir() else os.strerror(errno.ENOTDIR)
+        if not reason and not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EROFS if is_read_only(there) else errno.EACCES)
+        return Prospect(fault=_unusable(path, reason) if reason else "")
+    except OSError as error:
+        return Prospect(fault=_unusable(path, error.strerror))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Prospect(in_use=True)
+    except OSError as error:
+        return Prospect(fault=_unusable(path, error.strerror))
+    finally:
+        os.close(lock)
+    writable = os.access(path, os.W_OK | os.X_OK)
+    return Prospect(fault="" if writable else _unusable(path, os.strerror(errno.EACCES)))
+
+
+def _unusable(path: Path, reason: str | None) -> str:
+    return f"The state folder {path} cannot be used: {reason}. A restart forgets what is new."
 
 
 def _locked(path: Path) -> int:

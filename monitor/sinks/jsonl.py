@@ -52,7 +52,7 @@ class JsonLinesSink(Sink):
                     is_ours=is_event_log,
                     force=None,
                 )
-                self._file = io.FileIO(self._path, "ab")
+                self._file = io.FileIO(self._path, "ab", opener=_for_us_alone)
         except ConfigError as error:
             raise PermanentSinkError(error.message, error.remedy) from error
         except OSError as error:
@@ -112,6 +112,12 @@ def _is_message(line: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(fields, dict) and {"schema", "event_id", "device", "kind"} <= fields.keys()
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    # When a child cries and sleeps is nobody else's business. A file that is there keeps its mode: who wants
+    # others to read it makes it before.
+    return os.open(path, flags, 0o600)
 
 
 def _append(file: io.FileIO, line: bytes) -> None:

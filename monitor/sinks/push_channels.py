@@ -223,6 +223,9 @@ def _library() -> ModuleType:
             logger.addHandler(logging.NullHandler())
     logging.getLogger(_LOGGER).setLevel(logging.DEBUG)
     try:
+        # The second is what requests would load with the first alarm.
+        import netrc  # noqa: F401, PLC0415
+
         import apprise  # noqa: PLC0415 - an extra, and 100 modules
     except ImportError as error:
         raise ConfigError(

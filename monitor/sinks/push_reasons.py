@@ -23,6 +23,21 @@ _NETWORK: Final = (
         "Check this machine's network.",
     ),
     (
+        r"certificate has expired|certificate is not yet valid",
+        "its certificate is of another time",
+        "Check this machine's clock; if it is right, renew the certificate.",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
+        "it does not speak TLS at that port",
+        "Write the address without encryption (ntfy, json), or name the port that has it.",
+    ),
+    (
+        r"self.signed certificate|unable to get local issuer",
+        "its certificate comes from an authority that this machine does not know",
+        "Install the certificate of that authority on this machine.",
+    ),
+    (
         r"certificate|CERTIFICATE",
         "its certificate is not trusted",
         "Use the name that stands in its certificate.",

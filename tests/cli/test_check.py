@@ -1,11 +1,15 @@
 """Each line of `cradlewatch check`, well and broken."""
 
+import socket
+
 import numpy as np
 import pytest
 import soundfile
 
 from monitor.cli import main
 from monitor.cli.check import levels_dbfs
+from monitor.service.state_folder import open_state_folder
+from tests.access import out_of_reach
 from tests.broker import Mosquitto, free_port
 
 RATE_HZ = 16_000
@@ -114,3 +118,56 @@ def test_a_broker_that_forbids_us_to_publish_fails(check, tmp_path, monkeypatch)
         )
     assert code == 1
     assert lines["broker"][0] == "FAIL"
+
+
+def test_the_state_folder_is_looked_at_and_not_made(check, tmp_path):
+    kept = f"service.state_dir={tmp_path / 'state'}"
+    code, lines = check(room(), kept, "device.id=nursery", only="state")
+    assert (code, lines["state"][0]) == (0, "OK")
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "state").touch()
+    code, lines = check(room(), kept, only="state")
+    assert (code, lines["state"][0]) == (1, "FAIL")
+    assert "cannot be used: Not a directory" in lines["state"][1]
+    assert check(
+        room(), f"service.state_dir={tmp_path / 'x'}", "service.disk_low_mb=1000000000", only="state"
+    )[0]
+
+
+def test_a_state_folder_that_may_not_be_written_fails(tmp_path, capsys):
+    (tmp_path / "state").mkdir()
+    with out_of_reach(tmp_path / "state"):
+        assert main(["check", "--only", "state", "--set", f"service.state_dir={tmp_path / 'state'}"]) == 1
+    assert "cannot be used: Permission denied" in capsys.readouterr().out
+
+
+def test_what_a_running_service_holds_is_its_own(check, tmp_path):
+    keys = (f"service.state_dir={tmp_path}", "device.id=nursery", f"metrics.listen=127.0.0.1:{free_port()}")
+    folder = open_state_folder(tmp_path / "nursery")
+    for part in ("state", "ports"):
+        code, lines = check(room(), *keys, only=part)
+        assert (code, lines[part][0]) == (0, "--")
+        assert "a service runs with it" in lines[part][1]
+    folder.close()
+    assert check(room(), *keys, only="ports")[1]["ports"][0] == "OK"
+
+
+def test_ports_are_tried_as_the_service_does(check, tmp_path):
+    keys = (f"service.state_dir={tmp_path}", "push.callback_url=http://pi", "push.channels_file=x")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        for key in ("push.callback_listen", "metrics.listen"):
+            code, lines = check(
+                room(), *keys, "push.callback_listen=127.0.0.1:0", f"{key}={taken}", only="ports"
+            )
+            assert (code, lines["ports"][0]) == (1, "FAIL")
+            assert f'{key} = "{taken}" cannot be listened to: Address already in use.' in lines["ports"][1]
+    assert check(room(), only="ports")[1]["ports"][0] == "--"
+
+
+@pytest.mark.audio_device
+def test_the_speaker_is_looked_for(check, virtual_microphone):
+    assert check(room(), "sounder.enabled=true", only="sounder")[1]["sounder"][:1] == ["OK"]
+    code, lines = check(room(), "sounder.enabled=true", "sounder.device=hdmi", only="sounder")
+    assert (code, lines["sounder"][0]) == (1, "FAIL")
+    assert lines["sounder"][1].startswith("There is no output device 'hdmi'. There is: ")

@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_each_message_is_a_line_that_a_reader_sees_at_once(log, tmp_path):
         lines = (tmp_path / "events.jsonl").read_text().splitlines()
         assert [json.loads(line)["event_id"] for line in lines] == [f"t{n + 1}" for n in range(number)]
     assert log.name == "jsonl"
+
+
+def test_a_new_file_is_for_us_alone_and_one_that_is_there_keeps_its_mode(log, tmp_path):
+    assert stat.S_IMODE((tmp_path / "events.jsonl").stat().st_mode) == 0o600
+    shared = tmp_path / "shared.jsonl"
+    shared.touch()
+    shared.chmod(0o644)
+    sink = JsonLinesSink(shared)
+    sink.open()
+    sink.close(0)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o644
 
 
 def test_a_second_run_appends(tmp_path):

@@ -1,7 +1,13 @@
 import importlib
 import logging
+import socket
+import ssl
+import subprocess
 import sys
+import threading
+from contextlib import contextmanager, suppress
 
+import certifi
 import pytest
 
 from monitor.errors import ConfigError
@@ -9,6 +15,7 @@ from monitor.sinks import push_reasons
 from monitor.sinks.push_channels import Channel
 from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_settings import ChannelSettings
+from tests.broker import Authority
 from tests.sinks.receivers import HttpReceiver, MailReceiver, free_port
 
 LINK = "http://pi.local:8099/acknowledge/token"
@@ -246,3 +253,82 @@ def test_without_apprise_it_is_said_how_to_get_it(monkeypatch):
     with pytest.raises(ConfigError, match="Apprise is not installed") as caught:
         channel("ntfys://ntfy.example/topic").check()
     assert caught.value.remedy == "Install it: pip install 'cradlewatch[push]'"
+
+
+# --- encryption ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tls_server(certificate, key):
+    """Shakes hands and hangs up: more is not needed to be refused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection, suppress(OSError):
+                        context.wrap_socket(connection, server_side=True).close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority.create(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.mark.parametrize(
+    ("names", "valid", "known", "reason", "remedy"),
+    [
+        ("IP:127.0.0.1", ("20200101", "20200201"), True, "of another time", "clock"),
+        ("IP:127.0.0.1", ("20900101", "20900201"), True, "of another time", "clock"),
+        ("DNS:hub", None, True, "not trusted", "name that stands in its certificate"),
+        ("IP:127.0.0.1", None, False, "authority that this machine does not know", "Install the certificate"),
+    ],
+    ids=["expired", "not yet valid", "another name", "unknown authority"],
+)
+def test_a_certificate_that_does_not_fit_has_the_remedy_that_helps(
+    monkeypatch, authority, names, valid, known, reason, remedy
+):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca_file) if known else certifi.where())
+    with tls_server(*authority.issue("push", names, valid=valid)) as port:
+        attempt = send(f"ntfys://127.0.0.1:{port}/topic")
+    assert reason in attempt.reason
+    assert remedy in attempt.remedy
+
+
+def test_encryption_asked_of_a_server_without_it_is_told(http):
+    attempt = send(f"ntfys://{http.address}/topic")
+    assert attempt.reason == "It does not speak TLS at that port."
+    assert "without encryption" in attempt.remedy
+
+
+def test_the_first_alarm_loads_nothing_from_the_disk(http):
+    """A card that does not answer would hold it up."""
+    program = (
+        "import sys\n"
+        "from monitor.sinks.push_channels import Channel\n"
+        "from monitor.sinks.push_notes import Notification, Urgency\n"
+        "from monitor.sinks.push_settings import ChannelSettings\n"
+        "channel = Channel(ChannelSettings('Mum', sys.argv[1]))\n"
+        "channel.check()\n"
+        "before = set(sys.modules)\n"
+        "note = Notification('k', 't', 'T', 'x', Urgency.HIGH, ('Mum',), 60.0)\n"
+        "print(channel.send(note, left_s=60.0).ok, *sorted(set(sys.modules) - before))\n"
+    )
+    for url in (
+        f"json://{http.address}/x",
+        f"ntfy://{http.address}/t",
+        f"gotify://{http.address}/tokentoken",
+    ):
+        ran = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
+        assert ran.stdout == "True\n"
