@@ -236,6 +236,7 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
         password=None if mqtt.password is None else mqtt.password.get_secret_value(),
         max_waiting=config.service.queue_length,
         heartbeat_s=config.service.heartbeat_s,
+        report_every_s=max(config.events.calm_every_s, config.events.active_every_s),
         model=machine.model,
         serial=machine.serial,
         **mqtt.model_dump(exclude={"host", "password", "password_file"}),

@@ -27,7 +27,7 @@ from monitor.messages import (
 from monitor.sinks.hub_component import OFFLINE, ONLINE, Components, Platform
 from monitor.sinks.hub_controls import controls
 from monitor.sinks.hub_diagnostics import diagnostics
-from monitor.sinks.hub_entities import EVENT_TYPES, TELEMETRY_EXPIRY_S, entities
+from monitor.sinks.hub_entities import EVENT_TYPES, entities
 from monitor.sinks.hub_topics import Topics, device_id
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
@@ -73,7 +73,11 @@ def discovery(
 
 def components(settings: MqttSettings, topics: Topics) -> Components:
     """All entities of the device."""
-    return entities(topics) | diagnostics(topics, settings.heartbeat_s) | controls(topics)
+    return (
+        entities(topics, settings.report_every_s)
+        | diagnostics(topics, settings.heartbeat_s)
+        | controls(topics)
+    )
 
 
 def _device(settings: MqttSettings, version: str) -> dict[str, Any]:
@@ -98,14 +102,18 @@ def calm(topics: Topics) -> Publication:
     return Publication(topics.crying, json.dumps({"state": "OFF"}), retain=True)
 
 
-def publications(message: AnyMessage, topics: Topics, *, event_expiry_s: int) -> list[Publication]:
+def publications(
+    message: AnyMessage, topics: Topics, *, event_expiry_s: int, telemetry_expiry_s: int = 60
+) -> list[Publication]:
     """What a message becomes on MQTT: states first, so that they are right when the event fires."""
     match message:
         case EpisodeMessage():
             return _episode(message, topics, event_expiry_s)
         case TelemetryMessage():
-            payload = message.to_json()
-            return [Publication(topics.telemetry, payload, retain=True, expiry_s=TELEMETRY_EXPIRY_S)]
+            return [
+                Publication(topics.telemetry, message.to_json(), retain=True, expiry_s=telemetry_expiry_s),
+                Publication(topics.sound, _sound(message), retain=True),
+            ]
         case TestMessage():
             details = _content(message) | {"event_type": "test"}
             return [_event(details, topics, event_expiry_s)]
@@ -118,6 +126,11 @@ def publications(message: AnyMessage, topics: Topics, *, event_expiry_s: int) ->
             | ConfirmedCauseMessage()
         ):
             return [Publication(topics.state(message.kind), message.to_json(), retain=True)]
+
+
+def _sound(message: TelemetryMessage) -> str:
+    time = message.model_dump(mode="json")["time"]
+    return _json({"time": time, "level_dbfs": message.level_dbfs, "score": message.score})
 
 
 def _episode(message: EpisodeMessage, topics: Topics, event_expiry_s: int) -> list[Publication]:

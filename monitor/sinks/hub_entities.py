@@ -9,23 +9,25 @@ logs and statistics: whatever showed them would raise an alarm for a cry of hour
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from monitor.sinks.hub_component import Component, Components, details, hearing, linked, state
+from monitor.sinks.hub_rates import SOUND_AT_LEAST_EVERY_S
 from monitor.sinks.hub_topics import Topics
 from monitor.types import Cause
 
 EVENT_TYPES: Final = ("started", "escalated", "ended", "test")
 
-TELEMETRY_EXPIRY_S: Final = 60
-"""A level older than this is no longer the level: calm telemetry comes every 10 s."""
+
+def entities(topics: Topics, report_every_s: float) -> Components:
+    """``report_every_s``: longest pause between two reports of level and score."""
+    # Three reports more than the longest silence of the topic: then nobody listens.
+    sound_expiry_s = math.ceil(SOUND_AT_LEAST_EVERY_S + 3 * report_every_s)
+    return _now(topics, sound_expiry_s) | _tonight(topics) | _told(topics)
 
 
-def entities(topics: Topics) -> Components:
-    return _now(topics) | _tonight(topics) | _told(topics)
-
-
-def _now(topics: Topics) -> Components:
+def _now(topics: Topics, sound_expiry_s: int) -> Components:
     crying = {
         "name": "Crying",
         "device_class": "sound",
@@ -55,25 +57,25 @@ def _now(topics: Topics) -> Components:
         "crying": Component("binary_sensor", crying),
         "cry": Component("event", cry),
         "cause": Component("sensor", cause),
-        "score": Component("sensor", _score(topics)),
-        "level": Component("sensor", _level(topics)),
+        "score": Component("sensor", _score(topics, sound_expiry_s)),
+        "level": Component("sensor", _level(topics, sound_expiry_s)),
     }
 
 
-def _score(topics: Topics) -> dict[str, Any]:
+def _score(topics: Topics, expiry_s: int) -> dict[str, Any]:
     return {
         "name": "Cry score",
         "icon": "mdi:waveform",
         "state_class": "measurement",
         "unit_of_measurement": "%",
         "suggested_display_precision": 0,
-        "expire_after": TELEMETRY_EXPIRY_S,
-        **state(topics.telemetry, "(value_json.score * 100) | round(1)"),
+        "expire_after": expiry_s,
+        **state(topics.sound, "(value_json.score * 100) | round(1)"),
         **hearing(topics),
     }
 
 
-def _level(topics: Topics) -> dict[str, Any]:
+def _level(topics: Topics, expiry_s: int) -> dict[str, Any]:
     # No device class: sound_pressure promises a calibrated dB SPL, which a microphone of unknown
     # gain cannot give.
     return {
@@ -82,8 +84,8 @@ def _level(topics: Topics) -> dict[str, Any]:
         "state_class": "measurement",
         "unit_of_measurement": "dBFS",
         "suggested_display_precision": 0,
-        "expire_after": TELEMETRY_EXPIRY_S,
-        **state(topics.telemetry, "value_json.level_dbfs | round(1)"),
+        "expire_after": expiry_s,
+        **state(topics.sound, "value_json.level_dbfs | round(1)"),
         **hearing(topics),
     }
 

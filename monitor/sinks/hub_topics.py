@@ -13,6 +13,7 @@ _STATES: Final = (
     "crying",
     "cause",
     "telemetry",
+    "sound",
     "health",
     "controls",
     "alert",
@@ -68,6 +69,11 @@ class Topics:
     @property
     def telemetry(self) -> str:
         return self.state("telemetry")
+
+    @property
+    def sound(self) -> str:
+        """Level and score as often as a hub can keep them; all of them are on :attr:`telemetry`."""
+        return self.state("sound")
 
     @property
     def health(self) -> str:

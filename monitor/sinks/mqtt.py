@@ -23,6 +23,7 @@ from monitor.messages import AnyMessage
 from monitor.sinks import homeassistant, moment, mqtt_events, mqtt_faults
 from monitor.sinks.base import Sink
 from monitor.sinks.episode_ledger import EpisodeLedger
+from monitor.sinks.hub_rates import HubRates
 from monitor.sinks.hub_topics import Topics
 from monitor.sinks.moment import Moment
 from monitor.sinks.mqtt_announcement import Announcement
@@ -104,6 +105,7 @@ class MqttSink(Sink):
         )
         self._events = EventDelivery(self._outbox, self._topics, monotonic_s=monotonic_s)
         self._ledger = EpisodeLedger(self._outbox, monotonic_s=monotonic_s)
+        self._rates = HubRates(self._topics)
         calm = homeassistant.calm(self._topics)
         self._states: dict[str, Publication] = {calm.topic: calm}
         self._in_flight: dict[Ticket, _SentState] = {}
@@ -147,7 +149,7 @@ class MqttSink(Sink):
         if self._alarm_came and not self._link.connected:
             self._link.hurry()
         if self._is_up:
-            for state in states:
+            for state in self._rates.worth(message, states, self._monotonic_s()):
                 self._send_state(state)
         self._send_events()
 
@@ -248,7 +250,12 @@ class MqttSink(Sink):
         return states
 
     def _publications(self, message: AnyMessage) -> list[Publication]:
-        return homeassistant.publications(message, self._topics, event_expiry_s=self._settings.event_expiry_s)
+        return homeassistant.publications(
+            message,
+            self._topics,
+            event_expiry_s=self._settings.event_expiry_s,
+            telemetry_expiry_s=self._settings.telemetry_expiry_s,
+        )
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -395,6 +402,7 @@ class MqttSink(Sink):
         self._announce_at_s = None
         self._events.listener_came()
         last = homeassistant.availability(self._topics, homeassistant.ONLINE)
+        self._rates.forget()
         for publication in (*self._states.values(), last):
             self._send_state(publication)
         self._announcement.ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,8 @@ class MqttSettings:
     model: str | None = None
     """The machine that we run on, as it names itself; the hub shows it as the hardware of the device."""
     serial: str | None = None
+    report_every_s: float = 10.0
+    """Longest pause between two reports of level and score."""
     heartbeat_s: float = 30.0
     """Longest pause between two health messages; after three of them a hub takes the last for outdated."""
 
@@ -94,6 +97,11 @@ class MqttSettings:
     @property
     def outbox_file(self) -> Path | None:
         return None if self.state_dir is None else self.state_dir / "outbox-mqtt.sqlite"
+
+    @property
+    def telemetry_expiry_s(self) -> int:
+        """Age at which a level is no longer the level; two reports may be missing."""
+        return max(60, math.ceil(3 * self.report_every_s))
 
     def check(self) -> None:
         """Raise PermanentSinkError for what no broker could ever accept."""

@@ -305,7 +305,8 @@ def test_what_has_to_survive_a_restart_of_the_hub_is_the_retained_state_of_its_k
 
 
 def test_an_old_level_does_not_pass_for_the_level_now():
-    (level,) = made(telemetry())
+    level, sound = made(telemetry())
+    assert (sound.topic, sound.retain) == ("cradlewatch/nursery/sound", True)
     assert (level.topic, level.retain, level.expiry_s) == ("cradlewatch/nursery/telemetry", True, 60)
 
 

@@ -71,7 +71,10 @@ def test_a_newcomer_finds_states_and_no_old_event(mosquitto):
     assert set(kept) == {
         DISCOVERY,
         AVAILABILITY,
-        *(f"{BASE}/{name}" for name in ("crying", "cause", "confirmed_cause", "telemetry", "health")),
+        *(
+            f"{BASE}/{name}"
+            for name in ("crying", "cause", "confirmed_cause", "telemetry", "sound", "health")
+        ),
     }
     assert state_of(kept[CRYING]) == "ON"
     assert kept[AVAILABILITY] == "online"
