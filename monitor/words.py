@@ -41,7 +41,7 @@ def rough_length(seconds: float) -> str:
     if round(seconds) < 60:
         return length(seconds)
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else length(seconds)
+    return f"{minutes} min" if minutes < 60 else length(60 * minutes)
 
 
 def count(number: int, noun: str) -> str:

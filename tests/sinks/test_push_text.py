@@ -14,7 +14,7 @@ def test_a_clock_that_was_set_while_the_baby_cried_makes_no_hours_of_it():
         update={"ended_at": ONSET + timedelta(seconds=17) + step}
     )
     assert push_text.calm_text(ended, UTC) == "Cried from 12:04 to 12:04, 17 s in all."
-    assert push_text.interrupted_text(ended.model_copy(update={"time": ended.ended_at}), UTC).endswith(
+    assert push_text.interrupted_text(ended.model_copy(update={"time": until}), UTC).endswith(
         "while there was crying since 12:04. Go and look."
     )
 
