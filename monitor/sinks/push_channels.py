@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from monitor.errors import ConfigError
-from monitor.sinks import push_reasons
+from monitor.sinks import push_reasons, push_urls
 from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_settings import ChannelSettings
+from monitor.words import plain
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -121,6 +122,7 @@ class Channel:
     def _parts(self) -> dict[str, Any]:
         """The URL, taken apart by the service that it is for."""
         library = _library()
+        self._refuse_misread()
         with _heard() as records:
             parts: dict[str, Any] | None = _tried(
                 lambda: library.plugins.url_to_dict(self._settings.url), records
@@ -128,15 +130,38 @@ class Channel:
         if parts is None:
             raise self._unusable(records)
         self._secrets = push_reasons.secrets(self._settings.url, parts)
+        self._refuse_topics(parts)
         # A POST that is forwarded becomes a GET of some page, which answers well: nothing arrived.
         parts["redirect"] = False
         return parts
 
+    def _refuse_misread(self) -> None:
+        character = push_urls.misread(self._settings.url)
+        if character:
+            raise ConfigError(
+                f"The url of channel {self.name!r} in push.channels_file holds a "
+                f'"{character}" in user name or password, which ends them there.',
+                f"Write it as {push_urls.encoded(character)}.",
+            )
+
+    def _refuse_topics(self, parts: dict[str, Any]) -> None:
+        """Where ntfy would drop all of them and alert nobody."""
+        topics = parts.get("targets", ())
+        odd = [plain(push_urls.odd_in_topic(topic)) for topic in topics]
+        if parts["schema"] in {"ntfy", "ntfys"} and topics and all(odd):
+            raise ConfigError(
+                f"The topic of channel {self.name!r} in push.channels_file holds "
+                f'"{odd[0]}", which ntfy refuses.',
+                "Choose a topic of a-z, A-Z, 0-9, - and _.",
+            )
+
     def _unusable(self, records: list[str]) -> ConfigError:
         reason, _ = push_reasons.explain(records, self._secrets)
+        raw = push_urls.raw(self._settings.url)
+        encode = f' Write its "{plain(raw)}" as {push_urls.encoded(raw)}.' if raw else ""
         return ConfigError(
             f"The url of channel {self.name!r} in push.channels_file cannot be used: {reason}",
-            "Write it as Apprise's page about that service shows.",
+            f"Write it as Apprise's page about that service shows.{encode}",
         )
 
 

@@ -244,8 +244,55 @@ def test_a_url_that_can_never_work_is_refused_without_being_shown(url):
         assert secret not in message
 
 
-def test_a_url_that_works_is_accepted():
-    channel("ntfys://ntfy.example/topic").check()
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        (
+            "ntfy://mum:sec1#ret2@example/alarm",
+            'a "#" in user name or password, which ends them there. Write it as %23.',
+        ),
+        (
+            "ntfy://mum:sec1@ret2@example/alarm",
+            'a "@" in user name or password, which ends them there. Write it as %40.',
+        ),
+        (
+            "ntfys://mum:sec1/ret2@example/alarm",
+            'a "/" in user name or password, which ends them there. Write it as %2F.',
+        ),
+        (
+            "json://mum:sec1?ret2@example/alarm",
+            'a "?" in user name or password, which ends them there. Write it as %3F.',
+        ),
+        (
+            "ntfys://mum:sec1@example/alarmü",
+            'holds "ü", which ntfy refuses. Choose a topic of a-z, A-Z, 0-9, - and _.',
+        ),
+        ("tgram://sec1ö/ret2", 'Write its "ö" as %C3%B6.'),
+    ],
+)
+def test_a_character_that_means_something_else_is_named_and_nothing_beside_it(url, remedy):
+    with pytest.raises(ConfigError) as caught:
+        channel(url, "Dad").check()
+    message = str(caught.value)
+    assert message.endswith(remedy)
+    assert "'Dad'" in message
+    assert not any(secret in message for secret in ("mum", "sec1", "ret2", "example", "alarm"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ntfys://ntfy.example/topic",
+        "ntfys://mum:hu%23%40%2F@ntfy.example:8080/topic/t2",
+        "tgram://123456789:abcdefg_hijklmnop/@channel",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+        "mailtos://user:password@example.org?to=grandma@example.org",
+        "mailtos://user:password@example.org/grandma@example.org",
+        "jsons://host:8443/hook?to=a@b",
+    ],
+)
+def test_a_url_that_works_is_accepted(url):
+    channel(url).check()
 
 
 def test_without_apprise_it_is_said_how_to_get_it(monkeypatch):

@@ -10,9 +10,8 @@ from tests.sinks.messages import ONSET, episode
 
 def test_a_clock_that_was_set_while_the_baby_cried_makes_no_hours_of_it():
     step = timedelta(hours=9)
-    ended = episode("ended", duration_s=17.0).model_copy(
-        update={"ended_at": ONSET + timedelta(seconds=17) + step}
-    )
+    until = ONSET + timedelta(seconds=17) + step
+    ended = episode("ended", duration_s=17.0).model_copy(update={"ended_at": until})
     assert push_text.calm_text(ended, UTC) == "Cried from 12:04 to 12:04, 17 s in all."
     assert push_text.interrupted_text(ended.model_copy(update={"time": until}), UTC).endswith(
         "while there was crying since 12:04. Go and look."
