@@ -2,10 +2,12 @@
 
     python -m models.training.evaluate nights nights/test nights/quiet --yamnet --mn04 --psds --plots plots
     python -m models.training.evaluate clips --split test
+    python -m models.training.evaluate noise --split val
     python -m models.training.evaluate forms --run runs/gate --scenes scenes-val --nights nights/val
 
 ``nights``: whole nights through the pipeline as it runs, its rivals on the same audio. ``clips``: each clip
-on its own. ``forms``: the gate alone in torch, ONNX float and ONNX int8, by the same rule.
+on its own. ``noise``: crying beside steady or cycling noise of any level, with and without the cheap stage.
+``forms``: the gate alone in torch, ONNX float and ONNX int8, by the same rule.
 
 Thresholds are the artefacts' own unless ``--set`` changes one, which is for val only.
 """
@@ -28,7 +30,9 @@ from rich.console import Console
 from models.training.corpus import SPLITS, data_root, load_rooms, pretrained_root
 from models.training.evaluate_clips import evaluate_clips
 from models.training.evaluate_nights import NightReport, evaluate_nights
+from models.training.evaluate_noise import evaluate_noise
 from models.training.night_hearing import Systems
+from models.training.noise_scenes import CYCLING, STEADY
 from monitor.detect.settings import DetectorSettings, ModelForm
 from monitor.errors import ConfigError, MonitorError
 
@@ -86,6 +90,12 @@ def _evaluate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 
         kept_in = KeptScores(options.cache, options.jobs)
         return evaluate_forms(options.run, options.scenes, options.nights, options.decision, kept_in, console)
+    if options.what == "noise":
+        own = Systems(settings_with(options.set), options.artifacts)
+        data, noises, hours = data_root(options.data), options.noises, options.hours
+        return evaluate_noise(
+            options.split, own, data, options.cache, options.jobs, console, noises=noises, hours=hours
+        )
     rivals = options.yamnet or options.mn04
     systems = Systems(
         settings=None if options.only_rivals else settings_with(options.set),
@@ -146,14 +156,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     nights.add_argument("--cache", type=Path, help="what the rivals said is kept here")
     clips = commands.add_parser("clips", help="every clip of a split on its own")
-    clips.add_argument("--split", choices=SPLITS, required=True)
-    clips.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio is kept here")
-    for command in (nights, clips):
+    noise = commands.add_parser("noise", help="crying beside steady or cycling noise")
+    noise.add_argument("--noises", nargs="+", choices=(*STEADY, *CYCLING), default=STEADY)
+    noise.add_argument("--hours", type=float, default=0.0, help="long nights of each noise instead of scenes")
+    for command in (clips, noise):
+        command.add_argument("--split", choices=SPLITS, required=True)
+        command.add_argument(
+            "--cache", type=Path, default=Path("runs/cache"), help="decoded audio is kept here"
+        )
+    for command in (nights, clips, noise):
         command.add_argument("--data", type=Path, help="audio data (default: $CRADLEWATCH_DATA)")
         command.add_argument("--artifacts", type=Path, help="models to measure (default: those that ship)")
         command.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="detector setting"
         )
+    for command in (nights, clips):
         command.add_argument("--yamnet", action="store_true", help="measure YAMNet by Frigate's rules too")
         command.add_argument("--mn04", action="store_true", help="measure the AudioSet model mn04 too")
         command.add_argument("--only-rivals", action="store_true", help="leave our detector out")
@@ -166,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     forms.add_argument("--nights", type=Path, nargs="*", default=[], help="nights, for the decision rule")
     forms.add_argument("--decision", type=Path, help="rule (default: decision.json of the run)")
     forms.add_argument("--cache", type=Path, help="what the forms said is kept here")
-    for command in (nights, clips, forms):
+    for command in (nights, clips, noise, forms):
         command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
         command.add_argument("--json", type=Path, help="write every figure there")
     return parser

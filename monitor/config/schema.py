@@ -163,7 +163,7 @@ class DetectConfig(Section):
     )
     level_margin_db: float = _key(
         5.0,
-        "Rise above the room's own noise that wakes the gate model even where no voice is seen.",
+        "Rise above the room's own noise, in any narrow band, that wakes the gate model without a voice.",
         unit="dB",
         ge=0,
         le=40,

@@ -57,7 +57,7 @@ class DetectorSettings:
     vad_mode: int = 2
     """WebRTC VAD aggressiveness, 0-3."""
     level_margin_db: float = 5.0
-    """Rise above the room's noise floor that wakes the gate model by itself."""
+    """Rise above the room's noise floor, in any of the narrow bands, that wakes the gate model by itself."""
     always_awake: bool = False
     """Run the gate model on every hop, whatever level and VAD say."""
     classify: bool = True

@@ -13,7 +13,7 @@ from models.training.metrics import Episode
 from models.training.night_hearing import GateLoss, Systems, gate_loss, hear_hour
 from models.training.night_score import Hour, SystemHour
 from models.training.streaming import Heard, Listener, awake_hops, tracked_episodes
-from monitor.detect.activity import HOP, ActivityDetector
+from monitor.detect.activity import HOLD_HOPS, HOP, ActivityDetector
 from monitor.detect.episode import EpisodeRules, EpisodeTracker, Tier
 from monitor.detect.gate import ScoreSmoother
 from monitor.detect.pipeline import Pipeline
@@ -71,10 +71,13 @@ def test_second_recording_is_heard_as_if_it_were_the_first(listener):
 
 
 def test_one_hop_report_for_each_hop_and_the_rest(listener):
-    heard = listener.listen(np.zeros(HOP * 3 + 100, np.int16))
-    np.testing.assert_allclose(heard.hop_stops_s, [0.24, 0.48, 0.72, 0.72 + 100 / RATE])
-    assert heard.top_score == 0.0
-    assert np.isnan(heard.scores).all()
+    hops = HOLD_HOPS + 3
+    heard = listener.listen(np.zeros(HOP * hops + 100, np.int16))
+    stops = [0.24 * k for k in range(1, hops + 1)]
+    np.testing.assert_allclose(heard.hop_stops_s, [*stops, stops[-1] + 100 / RATE])
+    # It begins awake, and silence lets it sleep.
+    np.testing.assert_array_equal(np.isnan(heard.scores), [False] * HOLD_HOPS + [True] * 4)
+    assert heard.top_score < 1e-4
 
 
 def _heard(awake):
@@ -218,7 +221,7 @@ def test_cheap_stage_wakes_at_the_sound():
     awake = awake_hops(_evening())
     stops = 0.24 * np.arange(1, len(awake) + 1)
     assert awake[(stops > 10.3) & (stops < 12.9)].all()
-    assert not awake[stops < 9.9].any()
+    assert not awake[(stops > 2.0) & (stops < 9.9)].any()
 
 
 def test_unfinished_nights_are_refused_with_exit_code_2(tmp_path, capsys):
@@ -284,8 +287,9 @@ def test_evaluation_counts_both_sets_together(evaluated):
     assert system["false_alarms_by_label"]["dog"]["exposure_s"] == 3.0
     points = result["scores"]["cradlewatch"]["points"]
     assert [point["threshold"] for point in points] == list(night_curves.THRESHOLDS)
-    # The same sound is a bout in one set and none in the other: found where it is a false alarm.
-    for point in points:
+    # The same sound is a bout in one set and none in the other: found where it is a false alarm. At the
+    # lowest thresholds the noise at the very beginning, where the gate is awake, counts as crying too.
+    for point in (point for point in points if point["threshold"] > 0.01):
         assert point["alarms_per_hour"]["value"] * result["hours"] == pytest.approx(point["recall"]["value"])
 
 
