@@ -33,7 +33,8 @@ from monitor.messages import (
 from monitor.service.controls import SETTABLE, MuteEnd, Settings, changed, payload_text
 from monitor.service.detector import Orders
 from monitor.service.kept import Kept
-from monitor.service.requests import FairLimit, RequestBox
+from monitor.service.requests import FairLimit, RateLimit, RequestBox
+from monitor.service.restarts import RestartLimit
 from monitor.service.state_writer import WRITTEN_WITHIN_S, StateWriter
 
 log = structlog.get_logger(__name__)
@@ -43,8 +44,9 @@ SUSTAINED_PER_S: Final = 1.0
 """Requests for one control: a parent who moves a slider gets through; a broken automation neither wears out
 the card nor keeps anybody from acknowledging."""
 FLOOD_TOLD_EVERY_S: Final = 10.0
-RESTART_NOT_BEFORE_S: Final = 60.0
-"""A hub that presses the button again and again must not keep the monitor deaf."""
+TEST_BURST: Final = 5
+TESTS_PER_S: Final = 1 / 60
+"""A test alert makes every phone sound, on a silent one too: nobody tries it more often."""
 REMEMBERED_CAUSES: Final = 1000
 NIGHT_EVERY_S: Final = 120.0
 """While nothing begins or ends; each is a row in the hub's database for three entities."""
@@ -114,10 +116,12 @@ class Desk:
         self._causes = Kept(folder, "causes.json", ConfirmedCauses(), self._writer)
         self._tally = NightTally(self._night_file.value)
         self._alert = AlertTracker(acknowledged_for)
-        self._limit = FairLimit(Control, BURST, SUSTAINED_PER_S)
+        self._limit = FairLimit(
+            Control, BURST, SUSTAINED_PER_S, {Control.TEST_ALERT: RateLimit(TEST_BURST, TESTS_PER_S)}
+        )
+        self._restarts = RestartLimit(folder, self._writer, now.monotonic_s)
         self._flood_told_at_s = -FLOOD_TOLD_EVERY_S
         self._mute_end = MuteEnd()
-        self._opened_at_s = now.monotonic_s
         self._night_told_at_s = self._night_kept_at_s = now.monotonic_s
         self._told_night: dict[str, Any] = {}
         self._last_rejected = ""
@@ -125,7 +129,11 @@ class Desk:
     @property
     def faults(self) -> tuple[str, ...]:
         """What will not outlive a restart, and why."""
-        return tuple(kept.fault for kept in (self._settings, self._night_file, self._causes) if kept.fault)
+        return tuple(kept.fault for kept in self._all_kept if kept.fault)
+
+    @property
+    def _all_kept(self) -> tuple[Kept[Any], ...]:
+        return self._settings, self._night_file, self._causes, self._restarts.kept
 
     @property
     def latest(self) -> dict[str, Any]:
@@ -167,7 +175,7 @@ class Desk:
 
     def keep_all_again(self) -> None:
         """The state folder was made anew and is empty."""
-        for kept in (self._settings, self._night_file, self._causes):
+        for kept in self._all_kept:
             kept.keep_again()
 
     # --- episodes -----------------------------------------------------------------------------------
@@ -193,16 +201,20 @@ class Desk:
             if now.monotonic_s - self._flood_told_at_s >= FLOOD_TOLD_EVERY_S:
                 self._flood_told_at_s = now.monotonic_s
                 log.warning("request.too_many", control=request.control, origin=request.origin)
+                self._reject(f"{request.control}: too many requests. Wait a minute.", now)
             return
         try:
             self._follow(request, now)
         except RequestError as error:
             log.warning("request.rejected", origin=request.origin, reason=str(error))
-            self._last_rejected = str(error)
-            # The hub shows at once what it asked for; this puts its switches back.
-            self._tell_controls(now)
+            self._reject(str(error), now)
         else:
             log.info("request.followed", control=request.control, origin=request.origin)
+
+    def _reject(self, why: str, now: Moment) -> None:
+        self._last_rejected = why
+        # The hub shows at once what it asked for; this puts its switches back.
+        self._tell_controls(now)
 
     def _follow(self, request: Request, now: Moment) -> None:
         try:
@@ -263,10 +275,7 @@ class Desk:
         )
 
     def _ask_for_restart(self, now: Moment) -> None:
-        if now.monotonic_s - self._opened_at_s < RESTART_NOT_BEFORE_S:
-            raise RequestError(
-                "restart: the monitor has only just started.", f"Wait for {RESTART_NOT_BEFORE_S:.0f} s."
-            )
+        self._restarts.admit(now.monotonic_s, now.utc.timestamp())
         log.warning("restart.requested")
         self._restart()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import structlog
@@ -81,11 +81,16 @@ class RateLimit:
 
 
 class FairLimit:
-    """A rate limit for each of ``names`` and one for whatever else: a flood locks out its own kind alone."""
+    """A rate limit for each of ``names`` and one for whatever else: a flood locks out its own kind alone.
 
-    def __init__(self, names: Iterable[str], burst: int, per_s: float) -> None:
+    ``special`` are the names with a limit of another size.
+    """
+
+    def __init__(
+        self, names: Iterable[str], burst: int, per_s: float, special: Mapping[str, RateLimit] | None = None
+    ) -> None:
         self._others = RateLimit(burst, per_s)
-        self._limits = {name: RateLimit(burst, per_s) for name in names}
+        self._limits = {name: RateLimit(burst, per_s) for name in names} | dict(special or {})
 
     def admits(self, name: str, now_s: float) -> bool:
         """Whether one more called ``name`` may pass at ``now_s`` of a monotonic clock."""

@@ -16,9 +16,10 @@ from monitor.messages import (
     NightMessage,
     TestMessage,
 )
-from monitor.service.desk import BURST, RESTART_NOT_BEFORE_S, Desk, Moment
+from monitor.service.desk import BURST, TEST_BURST, Desk, Moment
 from monitor.service.detector import Orders
 from monitor.service.requests import RequestBox
+from monitor.service.restarts import AT_MOST, FORGETFUL_NOT_BEFORE_S, NOT_BEFORE_S
 from tests.access import out_of_reach
 from tests.sinks.messages import episode
 
@@ -28,8 +29,8 @@ START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 class Room:
     """A desk with what surrounds it; time is passed by hand."""
 
-    def __init__(self, folder=None):
-        self.at_s = self.wall_s = 0.0
+    def __init__(self, folder=None, *, began_at_s=0.0):
+        self.at_s, self.wall_s = 0.0, began_at_s
         self.told, self.orders, self.restarts = [], [], 0
         self.box, self.bus = RequestBox(), MessageBus()
         self.desk = Desk(
@@ -104,7 +105,7 @@ def test_a_refused_request_changes_nothing_and_puts_the_hubs_switch_back():
 @pytest.mark.parametrize("payload", [b"\xff\xfe", b"x" * 65, b"", b"press"])
 def test_a_button_is_pressed_by_its_word_alone(payload):
     room = Room()
-    room.at_s = 2 * RESTART_NOT_BEFORE_S
+    room.at_s = 2 * FORGETFUL_NOT_BEFORE_S
     room.ask(Control.RESTART, payload)
     assert room.restarts == 0
     assert "restart" in room.last(ControlsMessage).last_rejected
@@ -221,14 +222,54 @@ def test_a_test_alert_says_who_asked():
     assert room.last(TestMessage).source == "command"
 
 
-def test_a_restart_is_followed_but_not_right_after_a_start():
-    room = Room()
+def test_a_restart_is_followed_but_not_right_after_a_start(tmp_path):
+    room = Room(tmp_path)
     room.ask(Control.RESTART)
     assert room.restarts == 0
     assert "only just started" in room.last(ControlsMessage).last_rejected
-    room.after(RESTART_NOT_BEFORE_S)
+    room.after(NOT_BEFORE_S)
     room.ask(Control.RESTART)
     assert room.restarts == 1
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_button_that_is_pressed_every_minute_does_not_keep_the_monitor_deaf(tmp_path, on_disk):
+    restarts, at_s, started_at_s = 0, 0.0, 0.0
+    room = Room(tmp_path if on_disk else None)
+    while at_s < 4 * 3600:
+        at_s += 61.0
+        room.at_s = at_s - started_at_s
+        room.ask(Control.RESTART)
+        at_s = started_at_s + room.at_s
+        if room.restarts:
+            restarts += 1
+            started_at_s = at_s
+            room = Room(tmp_path if on_disk else None, began_at_s=at_s)
+    assert 3 <= restarts <= 4 * AT_MOST
+    room.after(NOT_BEFORE_S - 1)
+    room.ask(Control.RESTART)
+    assert "Wait for " in room.last(ControlsMessage).last_rejected
+
+
+def test_restarts_of_a_wrong_clock_do_not_count(tmp_path):
+    room = Room(tmp_path, began_at_s=86400.0)
+    for _ in range(AT_MOST):
+        room.after(NOT_BEFORE_S)
+        room.ask(Control.RESTART)
+    assert room.restarts == AT_MOST
+    earlier = Room(tmp_path)  # a day earlier, by its clock
+    earlier.after(NOT_BEFORE_S)
+    earlier.ask(Control.RESTART)
+    assert earlier.restarts == 1
+
+
+def test_a_flood_of_test_alerts_does_not_make_the_phones_sound_all_night():
+    room = Room()
+    for _ in range(3600):
+        room.ask(Control.TEST_ALERT)  # takes a second
+    tests = [message for message in room.told if isinstance(message, TestMessage)]
+    assert TEST_BURST <= len(tests) <= TEST_BURST + 60
+    assert "too many" in room.last(ControlsMessage).last_rejected
 
 
 def test_a_confirmed_cause_is_counted_once_for_its_cry_and_kept(tmp_path):

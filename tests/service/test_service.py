@@ -331,7 +331,7 @@ def test_a_monitor_that_does_not_listen_says_so_and_stays_well():
 
 
 def test_a_restart_that_was_asked_for_ends_the_service_so_that_it_is_started_again(monkeypatch):
-    monkeypatch.setattr("monitor.service.desk.RESTART_NOT_BEFORE_S", 0.0)
+    monkeypatch.setattr("monitor.service.restarts.FORGETFUL_NOT_BEFORE_S", 0.0)
     sink, box = ListSink(), RequestBox()
     subject = service(ScriptedSource([noise(0)]), [sink], requests=box)
     ask(box, "restart")

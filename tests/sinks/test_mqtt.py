@@ -33,7 +33,7 @@ def ids_on(hub, topic=CRY):
 def test_on_connecting_it_announces_itself_and_is_calm(mosquitto):
     with Subscriber(mosquitto.port) as hub, running_sink(mosquitto) as sink:
         settle(sink)
-        hub.wait_for(lambda _: hub.last(AVAILABILITY) == "online")
+        hub.wait_for(lambda _: hub.last(DISCOVERY))
         order = [message.topic for message in hub.received]
         assert order == [CRYING, AVAILABILITY, DISCOVERY], "states first, valid only once all are said"
         assert {message.qos for message in hub.received} == {1}
@@ -209,7 +209,7 @@ def test_a_home_assistant_that_starts_is_told_all_again(mosquitto):
         settle(sink)
         sink.handle(episode())
         settle(sink)
-        hub.wait_for(lambda _: hub.on(CRY))
+        hub.wait_for(lambda _: hub.on(CRY) and hub.on(DISCOVERY))
         hub.forget()
         hub.publish("homeassistant/status", "offline")
         hub.publish("homeassistant/status", "online")
@@ -230,7 +230,7 @@ def test_the_answer_to_a_birth_waits_for_its_jitter(mosquitto):
     sink.open()
     with Subscriber(mosquitto.port) as hub:
         settle(sink)
-        hub.wait_for(lambda _: hub.last(AVAILABILITY))
+        hub.wait_for(lambda _: hub.last(DISCOVERY))
         hub.forget()
         hub.publish("homeassistant/status", "online")
         sink.handle(telemetry())
