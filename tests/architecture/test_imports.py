@@ -89,6 +89,7 @@ PLACES = {
         "monitor.service.controls",
         "monitor.service.desk",
         "monitor.service.kept",
+        "monitor.service.restarts",
         "monitor.sinks.episode_ledger",
         "monitor.sinks.push_notes",
         "monitor.sinks.push_state",
