@@ -13,7 +13,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
+
+from typing_extensions import override
 
 from monitor import __version__
 from monitor.config.sentences import suggestion
@@ -138,7 +140,7 @@ def _dispatch(argv: Sequence[str]) -> int:
             suggestion(command, COMMANDS) or "`cradlewatch --help` lists the commands.",
         )
     module = importlib.import_module(COMMANDS[command][0])
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"cradlewatch {command}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -149,10 +151,18 @@ def _dispatch(argv: Sequence[str]) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats what it does not understand, a file name after a forgotten -- for example, without harm."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message, None))
+
+
 def _top_parser() -> argparse.ArgumentParser:
     width = max(len(name) for name in COMMANDS)
     listing = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cradlewatch",
         description="A baby monitor that listens on the device it runs on and tells the home hub.",
         epilog=f"commands:\n{listing}\n\n`cradlewatch COMMAND --help` says more about each.",

@@ -27,6 +27,7 @@ from monitor.service.signal_watch import SignalWatch
 from monitor.sinks.mqtt_probe import probe
 from monitor.sinks.push_channels import Channel
 from monitor.types import SILENCE_DBFS, Block, EndOfStream, Gap, samples
+from monitor.words import plain
 
 LISTEN_S: Final = 2.0
 FIRST_AUDIO_S: Final = 10.0
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         except MonitorError as error:
             outcome = Outcome(ok=False, text=str(error))
         mark = {True: "OK  ", False: "FAIL", None: "--  "}[outcome.ok]
-        print(f"{mark}  {name:10}  {outcome.text}", flush=True)
+        print(f"{mark}  {name:10}  {plain(outcome.text, None)}", flush=True)
         failed = failed or outcome.ok is False
     return FAILED if failed else 0
 

@@ -85,7 +85,11 @@ def _chosen(arguments: argparse.Namespace, folder: Path) -> tuple[Span, str]:
 def _agreed(what: str, folder: Path) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError("Nobody is there to be asked, and nothing was deleted.", "Add --yes to delete.")
-    print(f"Delete all about {what} in {folder}? It cannot be brought back. [y/N] ", end="", flush=True)
+    print(
+        f"Delete all about {what} in {plain(str(folder))}? It cannot be brought back. [y/N] ",
+        end="",
+        flush=True,
+    )
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

@@ -28,7 +28,7 @@ from monitor.sinks.history_file import FILE_NAME
 from monitor.sinks.history_night import CryFacts, NightFacts, night_facts
 from monitor.sinks.history_reader import HistoryReader
 from monitor.sqlite_file import DamagedError, UnavailableError
-from monitor.words import count, length
+from monitor.words import count, length, plain
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 CRIES_HEAD: Final = ("began", "lasted", "crying", "likely cause", "alert", "")
@@ -141,7 +141,7 @@ def _print_night(evening: date, facts: NightFacts, name: str, now: datetime) -> 
     so_far = " (so far)" if evening_of(now) == evening else ""
     hours = round((facts.end_s - facts.begin_s) / 3600)
     changed = "" if hours == 24 else f" The clocks change in it: it has {hours} hours."
-    print(f"{name}: night of {evening:%A, %d %B %Y}{so_far}.{changed}\n")
+    print(f"{plain(name)}: night of {evening:%A, %d %B %Y}{so_far}.{changed}\n")
     for title, text in (
         ("Listened", words.listened(facts)),
         ("Crying", words.crying(facts)),
@@ -164,7 +164,7 @@ def _print_night(evening: date, facts: NightFacts, name: str, now: datetime) -> 
 def _print_list(title: str, lines: Sequence[str]) -> None:
     print(f"\n{title}{':' if lines else ': none.'}")
     for line in lines:
-        print(f"  {line}")
+        print(f"  {plain(line, None)}")
 
 
 def _cry_row(cry: CryFacts) -> list[str]:

@@ -91,7 +91,7 @@ def _track(target: Path, inputs: Sequence[Path], *, force: bool) -> Output:
     try:
         return Output(target, "--output", inputs=inputs, is_ours=is_ours, force=force)
     except ConfigError as error:
-        if not target.exists():
+        if "--force" not in error.remedy:
             raise
         raise ConfigError(
             f"The label track {_shown(target)} exists already and may hold somebody's work.",
@@ -161,7 +161,7 @@ def labels(episodes: Iterable[FoundEpisode]) -> str:
 
 def table_rows(result: Scanned) -> list[list[str]]:
     """The rows of one recording; its damage, if any, comes last."""
-    file = plain(str(result.path), None)
+    file = str(result.path)
     rows = [row(file, episode) for episode in result.episodes]
     if result.fault:
         lost = f"{result.damaged_s:.1f} s" if result.damaged_s else ""

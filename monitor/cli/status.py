@@ -20,7 +20,7 @@ from monitor.cli.options import add_config_options, load
 from monitor.errors import MonitorError
 from monitor.service.state_folder import state_path
 from monitor.service.status_socket import NAME, ask
-from monitor.words import count, length
+from monitor.words import count, length, plain
 
 SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
 CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         for name, value in lines(report):
-            print(f"{name:12}  {value}")
+            print(f"{name:12}  {plain(value, None)}")
     return max(CODES[report.state], 0 if report.controls.listening else 1)
 
 

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from monitor.words import plain
+
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
-    """Print ``rows`` under ``head``, on stdout if nothing else is said."""
+    """Print ``rows`` under ``head``, on stdout if nothing else is said; files and devices may be called anything."""
     stream = sys.stdout if stream is None else stream
+    rows = [[plain(cell, None) for cell in row] for row in rows]
     if stream.isatty():
         # Not above: a script that reads our output does not pay for rich.
         from monitor.cli.drawn import draw_table  # noqa: PLC0415

@@ -140,3 +140,11 @@ def test_a_password_on_the_command_line_is_not_repeated_even_where_it_is_misspel
     captured = capsys.readouterr()
     assert "hunter2" not in captured.err + captured.out
     assert f"--set {key}=…" in captured.err
+
+
+@pytest.mark.parametrize("command", [[], ["scan", "a.wav"], ["report"]])
+def test_an_argument_that_is_not_understood_is_repeated_without_harm(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--x\x1b[2J\n\u202e"])
+    assert stop.value.code == 2
+    assert r"\x1b[2J\n\u202e" in capsys.readouterr().err

@@ -19,3 +19,8 @@ def test_a_terminal_gets_a_drawn_table_and_no_markup_is_read_from_the_cells():
     print_table(["file"], [["[red].wav"]], stream)
     assert "[red].wav" in stream.getvalue()
     assert "┃" in stream.getvalue()
+
+
+def test_no_cell_moves_the_cursor(capsys):
+    print_table(["name"], [["a\x1b[2J\nb"]])
+    assert capsys.readouterr().out == "name\na\\x1b[2J\\nb\n"
