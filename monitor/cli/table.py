@@ -10,7 +10,7 @@ from monitor.words import plain
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
-    """Print ``rows`` under ``head``, on stdout if nothing else is said; files and devices may be called anything."""
+    """Print ``rows`` under ``head``, on stdout if nothing else is said. Cells may hold anything."""
     stream = sys.stdout if stream is None else stream
     rows = [[plain(cell, None) for cell in row] for row in rows]
     if stream.isatty():

@@ -100,6 +100,7 @@ def load_config(
     problems = list(contradictions(config))
     if problems:
         raise ConfigError("\n".join(problems))
+    _warn_of_key(config.mqtt.key_file)
     return Loaded(config, origins, path)
 
 
@@ -302,6 +303,15 @@ def _warn(password: str, mode: int, file: Path) -> None:
         log.warning("The password in %s begins or ends with a blank, which counts as part of it.", shown)
     if mode & OPEN_TO_OTHERS:
         log.warning("The password in %s is open to others: chmod 600 %s", shown, shown)
+
+
+def _warn_of_key(file: Path | None) -> None:
+    try:
+        is_open = file is not None and file.stat().st_mode & OPEN_TO_OTHERS
+    except OSError:
+        return  # why it cannot be reached, its reader says
+    if is_open:
+        log.warning("The key in %s is open to others: chmod 600 %s", plain(str(file)), plain(str(file)))
 
 
 def _find_channels(values: dict[str, Any], path: Path | None, environ: Mapping[str, str]) -> None:

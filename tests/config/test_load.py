@@ -338,6 +338,21 @@ def test_a_password_with_a_blank_at_an_end_or_open_to_others_is_used_and_said(tm
     assert caplog.records == []
 
 
+def test_a_key_that_is_open_to_others_is_said(tmp_path, caplog):
+    key = tmp_path / "client.key"
+    key.touch()
+    key.chmod(0o644)
+    text = f"[mqtt]\ntls = true\ncert_file = '{tmp_path}/client.crt'\nkey_file = '{key}'\n"
+    load_config(write(tmp_path, text), environ={})
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The key in {key} is open to others: chmod 600 {key}"
+    ]
+    caplog.clear()
+    key.chmod(0o600)
+    load_config(write(tmp_path, text), environ={})
+    assert caplog.records == []
+
+
 def test_a_service_that_may_not_read_its_password_hears_where_to_put_it(tmp_path):
     environ = {
         "STATE_DIRECTORY": "/var/lib/cradlewatch",
