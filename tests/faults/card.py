@@ -60,6 +60,10 @@ class SdCard:
     def thaw(self) -> None:
         _run("fsfreeze", "--unfreeze", str(self.path))
 
+    def thaw_if_frozen(self) -> None:
+        with contextlib.suppress(AssertionError):  # it is not frozen
+            self.thaw()
+
     def break_down(self) -> None:
         """An error on the medium: the kernel takes no more writes, as on a worn card."""
         device = _run("findmnt", "--noheadings", "--output", "SOURCE", str(self.path)).strip()
@@ -85,6 +89,5 @@ class SdCard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(AssertionError):  # it is not frozen
-            self.thaw()
+        self.thaw_if_frozen()
         self._take_out()
