@@ -32,6 +32,7 @@ Answer = Callable[[bytes, str], bytes | None]
 """What to answer to the bytes that a peer has sent so far; None: more is needed; empty: hang up. On the
 server's thread, so it must not wait."""
 
+STARTED_WITHIN_S: Final = 0.5
 OPEN_AGAIN_S: Final = 5.0
 SHORT_OF_FILES_S: Final = 0.5
 LINGER_S: Final = 1.0
@@ -70,6 +71,8 @@ class _Connection:
 class BoundedServer:
     """``open_socket`` binds the socket; it is asked again, for ever, while it raises OSError.
 
+    It may wait for a disk, as ``closed`` may, which is called at the end: only the server's thread does.
+
     ``start``, ``stop``, ``reopen`` and the properties are for any thread.
     """
 
@@ -79,8 +82,12 @@ class BoundedServer:
         open_socket: Callable[[], socket.socket],
         answer: Answer,
         bounds: Bounds = Bounds(),
+        *,
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._closed = closed
+        self._tried = threading.Event()
         self._open_socket = open_socket
         self._answer = answer
         self._bounds = bounds
@@ -103,16 +110,18 @@ class BoundedServer:
         return None if listening is None else listening.getsockname()
 
     def start(self) -> None:
-        """Listen, or begin to try; ``fault`` says which."""
+        """Listen, or begin to try; ``fault`` says which. Waits half a second at most."""
         self._stopping = False
         # Kept for the moment in which no other descriptor is left: just then somebody asks what is wrong.
         self._spare = _spare()
         self._waker = _pair()
         self._selector.register(self._waker[0], selectors.EVENT_READ, self._awaken)
-        self._listen()
+        self.fault = "no answer yet"
+        self._tried.clear()
         thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
         thread.start()
         self._thread = thread
+        self._tried.wait(STARTED_WITHIN_S)
 
     def reopen(self) -> None:
         """Bind the socket again: somebody took its path away."""
@@ -136,10 +145,13 @@ class BoundedServer:
 
     def _serve(self) -> None:
         try:
+            self._listen()
+            self._tried.set()
             while not self._stopping:
                 self._turn()
         finally:
             self._release()
+            self._closed()
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._pause_s()):

@@ -26,11 +26,13 @@ class Keeper:
     """Calls ``work`` on a thread of its own after each change; changes that come meanwhile share a call.
 
     ``work`` reads what there is to do from its owner's memory, so a disk that hangs for hours leaves no queue
-    behind. It handles its own errors; what it lets through is a mistake of ours, logged and told by
-    :attr:`failure`, and the next change calls it again.
+    behind. It may say after how many seconds it wants to be called again. It handles its own errors; what it
+    lets through is a mistake of ours, logged and told by :attr:`failure`, and the next change calls it again.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], *, within_s: float = ANSWERS_WITHIN_S) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], float | None], *, within_s: float = ANSWERS_WITHIN_S
+    ) -> None:
         self._name = name
         self._work = work
         self._within_s = within_s
@@ -116,12 +118,13 @@ class Keeper:
         return True
 
     def _run(self) -> None:
+        again_s: float | None = None
         while True:
             with self._turn:
-                self._turn.wait_for(lambda: self._asked > self._done)
+                self._turn.wait_for(lambda: self._asked > self._done, again_s)
                 asked, closing = self._asked, self._closing
                 self._busy_since_s = time.monotonic()
-            failure = self._call()
+            again_s, failure = self._call()
             with self._turn:
                 took_s = self.busy_s
                 self._busy_since_s = None
@@ -134,10 +137,9 @@ class Keeper:
             if closing:
                 return
 
-    def _call(self) -> str:
+    def _call(self) -> tuple[float | None, str]:
         try:
-            self._work()
+            return self._work(), ""
         except Exception as error:
             log.exception("keeper.failed", keeper=self._name)
-            return f"{type(error).__name__}: {error}."
-        return ""
+            return None, f"{type(error).__name__}: {error}."

@@ -35,7 +35,7 @@ from monitor.service.detector import Orders
 from monitor.service.kept import Kept
 from monitor.service.requests import FairLimit, RateLimit, RequestBox
 from monitor.service.restarts import RestartLimit
-from monitor.service.state_writer import WRITTEN_WITHIN_S, StateWriter
+from monitor.service.state_writer import StateWriter
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,7 @@ REMEMBERED_CAUSES: Final = 1000
 NIGHT_EVERY_S: Final = 120.0
 """While nothing begins or ends; each is a row in the hub's database for three entities."""
 NIGHT_KEPT_EVERY_S: Final = 600.0
+WRITTEN_AT_STOP_S: Final = 1.0
 
 
 class ConfirmedCauses(BaseModel):
@@ -156,6 +157,7 @@ class Desk:
 
     def turn(self, now: Moment, *, listening: bool) -> None:
         """Work off what has come; ``listening``: the monitor hears at this moment."""
+        self._take_late(now)
         self._take_episodes(now)
         for request in self._box.take():
             self._take_request(request, now)
@@ -171,7 +173,21 @@ class Desk:
         """Keep what is worth it."""
         self._take_episodes(now)
         self._keep_night(now)
-        self._writer.close(WRITTEN_WITHIN_S)
+        self._writer.close(WRITTEN_AT_STOP_S)
+
+    def _take_late(self, now: Moment) -> None:
+        """What a disk held that did not answer at the start and does now."""
+        if self._settings.arrived():
+            self._settings.keep_again()
+            self._order(self._settings.value.orders)
+            self._tell_controls(now)
+        if self._night_file.arrived():
+            self._tally.night = self._night_file.value
+            self._tell_night(now)
+            self._keep_night(now)
+        for kept in (self._causes, self._restarts.kept):
+            if kept.arrived():
+                kept.keep_again()
 
     def keep_all_again(self) -> None:
         """The state folder was made anew and is empty."""

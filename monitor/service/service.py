@@ -46,6 +46,8 @@ RESTART_EXIT_CODE: Final = 75
 """EX_TEMPFAIL: not a success, so that whoever supervises us starts us again."""
 
 STUCK_AFTER_S: Final = 10.0
+READ_WITHIN_S: Final = 1.0
+"""What a start waits for the first readings of machine and disk."""
 REMEMBERED_WITHIN_S: Final = 3.0
 """What a stop waits for sinks that only remember, once all that alarm are done."""
 
@@ -251,11 +253,11 @@ class Service:
         self._desk.open(_now())
         for server in self._servers():
             server.start()
-        self._vitals.read()
-        self._source.start()
-        self._listening = self._threads.start("detector", self._detector.run)
         # A thread that main does not wait for at the stop: it may wait for a dead disk.
         self._reading = self._threads.start("vitals", self._vitals.run, awaited=False)
+        self._vitals.wait(READ_WITHIN_S)
+        self._source.start()
+        self._listening = self._threads.start("detector", self._detector.run)
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import queue
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +17,14 @@ from typing import Final
 import structlog
 
 from monitor.errors import ConfigError
+from monitor.files import make_private
 from monitor.service.mounts import is_read_only
 
 log = structlog.get_logger(__name__)
 
 LOCK: Final = "lock"
+CLAIMED_WITHIN_S: Final = 1.0
+"""What a start waits for the folder."""
 
 TOLD_FOR_S: Final = 60.0
 
@@ -26,10 +32,18 @@ TOLD_FOR_S: Final = 60.0
 class StateFolder:
     """``path`` is None where nothing can be kept, and ``fault`` says why."""
 
-    def __init__(self, path: Path | None, fault: str = "", lock: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        fault: str = "",
+        lock: int | None = None,
+        claims: queue.SimpleQueue[int | OSError] | None = None,
+    ) -> None:
         self.path = path
         self.fault = fault
         self._lock = lock
+        self._claims = claims
+        """Where the lock arrives, of a folder that did not answer at the start."""
         self._lost = ""
         self._mended_at_s: float | None = None
         self.generation = 0
@@ -46,6 +60,7 @@ class StateFolder:
 
         Without this a second service could lock a new folder of that name. One thread; may wait for a disk.
         """
+        self._take_claim()
         if self.path is None or self._lock is None or self._is_ours(self.path / LOCK):
             return
         if not self._lost or self._mended_at_s is not None:
@@ -64,6 +79,18 @@ class StateFolder:
         self._mended_at_s = time.monotonic()
         self.generation += 1
         log.warning("state.folder_mended", path=str(self.path))
+
+    def _take_claim(self) -> None:
+        if self._claims is None or self._claims.empty() or self.path is None:
+            return
+        claim, self._claims = self._claims.get(), None
+        if isinstance(claim, int):
+            self._lock, self.fault = claim, ""
+            log.info("state.answers_again")
+        elif isinstance(claim, BlockingIOError):
+            self.fault = f"{_held_by_another(self.path)} Stop one of them."
+        else:
+            self.fault = _unusable(self.path, claim.strerror)
 
     def _is_ours(self, lock: Path) -> bool:
         assert self._lock is not None
@@ -89,24 +116,47 @@ def state_path(configured: Path | None, device: str, environ: Mapping[str, str])
     return base / device
 
 
-def open_state_folder(path: Path) -> StateFolder:
+def open_state_folder(path: Path, *, within_s: float = CLAIMED_WITHIN_S) -> StateFolder:
     """Make and lock ``path``. Raises ConfigError when another service holds it.
 
-    A card that has become read-only must not make the monitor deaf: then nothing is kept.
+    A card that has become read-only must not make the monitor deaf: then nothing is kept. Nor must one that
+    does not answer: then the folder is claimed when it does.
     """
+    claims: queue.SimpleQueue[int | OSError] = queue.SimpleQueue()
+    threading.Thread(target=_claim, args=(path, claims), name="state-folder", daemon=True).start()
+    try:
+        claim = claims.get(timeout=within_s)
+    except queue.Empty:
+        fault = f"The state folder {path} does not answer. Check the disk or the SD card."
+        log.warning("state.hangs", fault=fault)
+        return StateFolder(path, fault, claims=claims)
+    if isinstance(claim, BlockingIOError):
+        raise ConfigError(
+            _held_by_another(path), "Stop it, or give this one another device.id or service.state_dir."
+        ) from claim
+    if isinstance(claim, OSError):
+        fault = _unusable(path, claim.strerror)
+        log.warning("state.unusable", fault=fault)
+        return StateFolder(None, fault)
+    return StateFolder(path, lock=claim)
+
+
+def _held_by_another(path: Path) -> str:
+    return f"Another cradlewatch runs with the state folder {path}."
+
+
+def _claim(path: Path, claims: queue.SimpleQueue[int | OSError]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _locked(path / LOCK)
-    except BlockingIOError as error:
-        raise ConfigError(
-            f"Another cradlewatch runs with the state folder {path}.",
-            "Stop it, or give this one another device.id or service.state_dir.",
-        ) from error
     except OSError as error:
-        fault = _unusable(path, error.strerror)
-        log.warning("state.unusable", fault=fault)
-        return StateFolder(None, fault)
-    return StateFolder(path, lock=lock)
+        claims.put(error)
+        return
+    # An earlier version let everybody on this machine read some of them.
+    with contextlib.suppress(OSError):
+        for kept in (path, *path.iterdir()):
+            make_private(kept)
+    claims.put(lock)
 
 
 @dataclass(frozen=True, slots=True)

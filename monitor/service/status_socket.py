@@ -32,7 +32,7 @@ class StatusServer:
         self._path = path
         self._report = report
         self._bound: tuple[int, int] | None = None
-        self._server = BoundedServer("status", self._bind, self._answer, _BOUNDS)
+        self._server = BoundedServer("status", self._bind, self._answer, _BOUNDS, closed=self._unlink)
         self._running = False
 
     def start(self) -> str:
@@ -62,8 +62,10 @@ class StatusServer:
         if self._running:
             self._running = False
             self._server.stop(timeout_s)
-            with contextlib.suppress(OSError):  # the disk may have become read-only
-                self._path.unlink(missing_ok=True)
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(OSError):  # the disk may have become read-only
+            self._path.unlink(missing_ok=True)
 
     def _bind(self) -> socket.socket:
         self._path.unlink(missing_ok=True)  # of a process that was killed: the folder is locked by us

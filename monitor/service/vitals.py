@@ -81,8 +81,13 @@ class VitalsWatch:
         self._guards = tuple(guards)
         self._read_every_s = read_every_s
         self._stopping = threading.Event()
+        self._first = threading.Event()
         self._files = {path: _File(_signature(path), _digest(path)) for path in files}
         self.latest = Vitals(at_s=time.monotonic())
+
+    def wait(self, timeout_s: float) -> None:
+        """Until the first readings are there, or the disk has not answered for so long."""
+        self._first.wait(timeout_s)
 
     def run(self) -> None:
         """The thread."""
@@ -93,6 +98,7 @@ class VitalsWatch:
                 if error.errno not in _SHORT_OF_FILES:
                     raise
                 self.latest = replace(self.latest, at_s=time.monotonic(), open_files=1.0)
+            self._first.set()
             self._stopping.wait(self._read_every_s)
 
     def stop(self) -> None:

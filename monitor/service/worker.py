@@ -25,6 +25,7 @@ LAST_BACK_OFF_S: Final = 15.0
 LOG_EVERY_DROPS: Final = 100
 CLOSING_SHARE: Final = 0.3
 """The part of the deadline that is kept for ``close``."""
+OPENED_WITHIN_S: Final = 3.0
 FIRST_PAUSE_S: Final = 5.0
 LAST_PAUSE_S: Final = 300.0
 """Before a sink that only remembers and has failed is opened again."""
@@ -78,6 +79,8 @@ class SinkWorker:
         self._delivered = self._retries = self._dropped = 0
         self._gone = False
         self._failure = ""
+        self._opening: threading.Thread | None = None
+        self._refusal: BaseException | None = None
 
     @property
     def name(self) -> str:
@@ -90,13 +93,27 @@ class SinkWorker:
     def open(self) -> None:
         """Raises ConfigError when the sink's configuration can never work.
 
-        Main waits for it; so a sink that only remembers is opened by its own thread.
+        Main waits for it for a moment only: a file may lie on a disk that does not answer. A sink that only
+        remembers is opened by its own thread.
         """
         self._sink.wakes(self._queue.wake)
         if self.role is Role.REMEMBERS:
             return
+        self._opening = threading.Thread(target=self._open, name=f"open-{self.name}", daemon=True)
+        self._opening.start()
+        self._opening.join(OPENED_WITHIN_S)
+        self._raise_refusal()
+
+    def _open(self) -> None:
         try:
             self._sink.open()
+        except BaseException as error:  # noqa: BLE001  - _raise_refusal raises it again
+            self._refusal = error
+
+    def _raise_refusal(self) -> None:
+        try:
+            if self._refusal is not None:
+                raise self._refusal
         except PermanentSinkError as error:
             # At start it is the user's to correct (exit code 2), and no restart would help.
             raise ConfigError(error.message, error.remedy) from error
@@ -124,7 +141,18 @@ class SinkWorker:
             return False
         return True
 
+    def _is_open(self) -> bool:
+        """Wait for the sink to be opened; False when the stop comes first."""
+        while self._opening is not None and self._opening.is_alive():
+            self._opening.join(self._tick_every_s)
+            if self._stopping.is_set():
+                return False
+        self._raise_refusal()
+        return True
+
     def _run(self) -> None:
+        if not self._is_open():
+            return
         try:
             while not self._stopping.is_set():
                 self._step()

@@ -30,7 +30,7 @@ __all__ = ["RETRY_DISK_S", "TELL_DAMAGE_S", "Entry", "Item", "Outbox", "OutboxSt
 log = structlog.get_logger(__name__)
 
 DEFAULT_CAPACITY: Final = 1024
-READ_WITHIN_S: Final = 2.0
+READ_WITHIN_S: Final = 1.0
 """How long a start waits for what an earlier process left; it is taken over later where it comes later."""
 
 _FIRST_UNREAD: Final = 1 << 40

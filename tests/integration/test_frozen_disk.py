@@ -63,7 +63,7 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "monitor", "run", "--file", str(self._folder / "cry.flac"), *options],
             cwd=ROOT,
-            env={key: value for key, value in os.environ.items() if key not in {"NOTIFY_SOCKET"}}
+            env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
             | {"CRADLEWATCH_CONFIG": os.devnull},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -159,8 +159,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         for hub_is_there in (True, False):
             for freezes in (never, when_ready, before_the_start):
-                found = cry_while(
-                    Path(name) / f"{freezes.__name__}-{hub_is_there}", freezes=freezes, hub_is_there=hub_is_there
-                )
+                folder = Path(name) / f"{freezes.__name__}-{hub_is_there}"
+                found = cry_while(folder, freezes=freezes, hub_is_there=hub_is_there)
                 told = ", ".join(f"{way} {seconds:.2f} s" for way, seconds in found.items())
                 print(f"hub {'up' if hub_is_there else 'away'}, disk frozen {freezes.__name__}: {told}")

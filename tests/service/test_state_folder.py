@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.service.state_folder import open_state_folder, state_path
 from tests.access import out_of_reach
+from tests.broker import wait_until
 
 
 def test_the_configured_folder_counts_before_systemds_and_the_users():
@@ -45,3 +47,32 @@ def test_no_descriptor_is_left_open(tmp_path):
     for _ in range(3):
         open_state_folder(tmp_path / "x").close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_folder_that_does_not_answer_at_the_start_is_claimed_when_it_does(tmp_path):
+    path = tmp_path / "nursery"
+    path.mkdir()
+    os.mkfifo(path / "lock")  # to open it waits for a writer
+    state = open_state_folder(path, within_s=0.1)
+    assert state.path == path
+    assert "does not answer" in state.fault
+    state.mend()
+    assert "does not answer" in state.fault
+    writer = os.open(path / "lock", os.O_WRONLY)
+    wait_until(lambda: (state.mend(), not state.fault)[1], "it is ours")
+    assert state.generation == 0
+    with pytest.raises(ConfigError, match="Another cradlewatch"):
+        open_state_folder(path)
+    state.close()
+    os.close(writer)
+
+
+def test_what_an_earlier_version_let_others_read_is_made_private(tmp_path):
+    path = tmp_path / "nursery"
+    path.mkdir(mode=0o755)
+    path.chmod(0o755)
+    for name in ("outbox-mqtt.sqlite", "outbox-mqtt.sqlite-wal", "controls.json"):
+        (path / name).touch()
+        (path / name).chmod(0o644)
+    open_state_folder(path).close()
+    assert [file.name for file in (path, *path.iterdir()) if file.stat().st_mode & 0o077] == []
