@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 import pytest
 import soundfile
@@ -58,7 +58,7 @@ class Nursery:
             "clips.enabled": "true",
         }
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         options = [word for key, value in self._settings.items() for word in ("--set", f"{key}={value}")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "monitor", "run", "--file", str(self._folder / "cry.flac"), *options],
@@ -69,16 +69,18 @@ class Nursery:
             stderr=subprocess.PIPE,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
-        return self
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.wait_for("service.ready")
 
     def _read(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._lines.append(line)
-            for event in ("service.ready", "episode.started", "sounder.sounding", "disk.hangs"):
-                if event in line:
-                    self.began_s.setdefault(event, time.monotonic())
+        with self._process.stderr:
+            for line in self._process.stderr:
+                self._lines.append(line)
+                for event in ("service.ready", "episode.started", "sounder.sounding"):
+                    if event in line:
+                        self.began_s.setdefault(event, time.monotonic())
 
     def wait_for(self, event: str, timeout_s: float = STARTS_WITHIN_S) -> float:
         wait_until(lambda: event in self.began_s or self._process.poll() is not None, event, timeout_s)
@@ -89,13 +91,14 @@ class Nursery:
     def log(self) -> str:
         return "".join(self._lines)
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
         self._process.kill()
         self._process.wait(STARTS_WITHIN_S)
+        self._reader.join(STARTS_WITHIN_S)
 
 
 def cry_while(
-    folder: Path, *, freezes: Callable[[SdCard, Callable[[], Any]], None], hub_is_there: bool = True
+    folder: Path, *, freezes: Callable[[SdCard, Callable[[], None]], None], hub_is_there: bool = True
 ) -> dict[str, float]:
     """Let the baby cry; by way out, the seconds from the detection until it delivered."""
     folder.mkdir(exist_ok=True)
@@ -108,8 +111,7 @@ def cry_while(
         if not hub_is_there:
             phone.answers.extend([503] * 1000)
         nursery = Nursery(folder, disk, broker.port if hub_is_there else free_port(), phone)
-        enter: list[Nursery] = []
-        freezes(disk, lambda: enter.append(nursery.__enter__()) or nursery.wait_for("service.ready"))
+        freezes(disk, nursery.start)
         try:
             began_s = nursery.wait_for("episode.started")
             seconds = {}
@@ -124,23 +126,23 @@ def cry_while(
             return seconds
         finally:
             disk.thaw_if_frozen()
-            nursery.__exit__()
+            nursery.kill()
 
 
 def is_cry(topic: str, payload: str) -> bool:
     return topic == "cradlewatch/nursery/cry" and json.loads(payload)["event_type"] == "started"
 
 
-def never(disk: SdCard, start: Callable[[], Any]) -> None:
+def never(disk: SdCard, start: Callable[[], None]) -> None:
     start()
 
 
-def when_ready(disk: SdCard, start: Callable[[], Any]) -> None:
+def when_ready(disk: SdCard, start: Callable[[], None]) -> None:
     start()
     disk.freeze()
 
 
-def before_the_start(disk: SdCard, start: Callable[[], Any]) -> None:
+def before_the_start(disk: SdCard, start: Callable[[], None]) -> None:
     disk.freeze()
     start()
 
