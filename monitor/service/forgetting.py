@@ -15,8 +15,8 @@ from monitor.errors import MonitorError, SinkError
 from monitor.events.night import Night, span_of
 from monitor.files import write_atomically
 from monitor.service.desk import ConfirmedCauses
+from monitor.sinks.clip_shelf import kept_clips
 from monitor.sinks.clips import FOLDER as CLIPS
-from monitor.sinks.clips import kept_clips
 from monitor.sinks.erase import Span, erase_history, erase_outbox, history_ids, outbox_ids
 from monitor.sinks.history_file import FILE_NAME as HISTORY
 

@@ -25,7 +25,8 @@ from monitor.events.clock import StreamClock
 from monitor.messages import EpisodeMessage
 from monitor.sinks.clip_file import Clip, Silence, encoded
 from monitor.sinks.clip_recorder import ClipRecorder
-from monitor.sinks.clips import PRUNE_EVERY_S, RETRY_DISK_S, ClipSettings, ClipSink, kept_clips
+from monitor.sinks.clip_shelf import RETRY_DISK_S, WAITING, ClipShelf, kept_clips
+from monitor.sinks.clips import PRUNE_EVERY_S, ClipSettings, ClipSink
 from monitor.sinks.moment import Moment
 from monitor.sinks.steady import TRUSTED_AFTER_S
 from monitor.types import (
@@ -38,6 +39,7 @@ from monitor.types import (
     SampleIndex,
     samples,
 )
+from tests.broker import DEADLINE_S, wait_until
 from tests.sinks.night_messages import EVENING, cry
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +56,9 @@ class Room:
         self.since_boot_s = 50_000.0
         self.recorder = ClipRecorder()
         self.settings = ClipSettings(folder, **settings)
-        self.sink = ClipSink(self.settings, self.recorder, now=self.now)
+        self.sink = ClipSink(self.settings, self.recorder, now=self.now, within_s=DEADLINE_S)
         self.sink.open()
+        self.sink.tick()
         self.audio = np.random.default_rng(3).integers(-20_000, 20_000, 200 * RATE_HZ, dtype=np.int16)
         self.position = 0
 
@@ -263,6 +266,34 @@ def test_a_full_disk_is_said_and_the_newest_clips_wait_for_room(tmp_path):
     assert room.sink.fault() == ""
 
 
+def test_a_disk_that_hangs_holds_up_neither_the_cutting_nor_the_stop_and_bounds_what_waits(tmp_path):
+    fifo = tmp_path / "clips" / "fifo"
+    fifo.parent.mkdir()
+    os.mkfifo(fifo)
+
+    class Hanging(ClipShelf):
+        def _write(self):
+            fifo.read_bytes()  # waits until somebody writes
+            super()._write()
+
+    shelf = Hanging(fifo.parent, keep_days=7, max_bytes=10**9, now=lambda: Moment(0.0, "boot", 1.0))
+    shelf.start()
+    began_s = time.monotonic()
+    for number in range(10):
+        shelf.put(f"20261122T20000{number}Z-e{number}.flac", bytes(1000))
+    assert time.monotonic() - began_s < 3, "ten clips, one wait"
+    wait_until(lambda: "the disk does not answer" in shelf.fault(), "it is told")
+    assert f"{10 - WAITING} clips are lost" in shelf.fault()
+    fifo.write_bytes(b"go on")
+    wait_until(lambda: len(kept_clips(fifo.parent)) == WAITING, "the newest are written")
+    assert [clip.episode_id for clip in kept_clips(fifo.parent)] == ["e8", "e9"]
+    shelf.put("20261122T200020Z-last.flac", b"x")
+    began_s = time.monotonic()
+    shelf.close(0.2)
+    assert time.monotonic() - began_s < 5
+    fifo.write_bytes(b"end")
+
+
 def test_a_folder_that_cannot_be_made_is_a_fault_and_no_error(tmp_path):
     (tmp_path / "clips").write_text("in the way")
     room = Room(tmp_path)
@@ -365,7 +396,7 @@ def test_silence_in_a_clip_is_exact(form):
 
 def test_a_real_cry_found_by_the_real_detector_is_kept_with_its_pre_roll(tmp_path):
     recorder = ClipRecorder()
-    sink = ClipSink(ClipSettings(tmp_path, pre_roll_s=10), recorder)
+    sink = ClipSink(ClipSettings(tmp_path, pre_roll_s=10), recorder, within_s=DEADLINE_S)
     heard, _ = soundfile.read(NURSERY, dtype="int16", start=36 * RATE_HZ, stop=60 * RATE_HZ)
     soundfile.write(tmp_path / "heard.wav", heard, RATE_HZ)
     sink.open()
