@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ OPTIONS: Final = Path("/data/options.json")
 DEVICE: Final = Path("/run/cradlewatch-device")
 SUPERVISOR: Final = "http://supervisor"
 TIMEOUT_S: Final = 20.0
+RETRY_S: Final = 5.0
 
 
 def from_options(options: Mapping[str, Any]) -> dict[str, str]:
@@ -50,22 +52,43 @@ def from_broker(broker: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ask_for_broker(supervisor: str, token: str) -> dict[str, Any]:
-    """Address and account of the broker, from the Supervisor's service API."""
+    """Address and account of the broker, from the Supervisor's service API.
+
+    Raises OSError, ValueError or KeyError.
+    """
     request = urllib.request.Request(  # noqa: S310 - the Supervisor's own address
         f"{supervisor}/services/mqtt", headers={"Authorization": f"Bearer {token}"}
     )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
-            data: dict[str, Any] = json.load(answer)["data"]
-    except urllib.error.HTTPError as error:
-        leave(f"The Supervisor knows of no MQTT broker (status {error.code}): install and start Mosquitto.")
-    except (OSError, ValueError, KeyError) as error:
-        leave(f"The Supervisor does not answer as it should ({error}): restart it.")
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
+        data: dict[str, Any] = json.load(answer)["data"]
     return data
 
 
-def leave(sentence: str) -> NoReturn:
+def wait_for_broker(supervisor: str, token: str) -> dict[str, Any]:
+    """Ask until there is one: after a power cut its app may start later than this one."""
+    told = ""
+    while True:
+        try:
+            return ask_for_broker(supervisor, token)
+        except urllib.error.HTTPError as error:
+            sentence = (
+                f"The Supervisor knows of no MQTT broker (status {error.code}): install and start Mosquitto."
+            )
+        except (OSError, ValueError, KeyError) as error:
+            sentence = f"The Supervisor does not answer as it should ({error}): restart it."
+        if sentence != told:
+            say(f"{sentence} Asked again every {RETRY_S:.0f} s.")
+        told = sentence
+        time.sleep(RETRY_S)
+
+
+def say(sentence: str) -> None:
     sys.stderr.write(f"cradlewatch: error: {sentence}\n")
+    sys.stderr.flush()
+
+
+def leave(sentence: str) -> NoReturn:
+    say(sentence)
     raise SystemExit(1)
 
 
@@ -79,7 +102,7 @@ def main() -> NoReturn:
     supervisor = os.environ.get("CRADLEWATCH_SUPERVISOR", SUPERVISOR)
     device = Path(os.environ.get("CRADLEWATCH_DEVICE_FILE", DEVICE))
     ours = {key: value for key, value in os.environ.items() if not key.startswith("CRADLEWATCH_")}
-    environment = ours | from_broker(ask_for_broker(supervisor, token)) | from_options(options)
+    environment = ours | from_broker(wait_for_broker(supervisor, token)) | from_options(options)
     device.write_text(options["device"]["id"], encoding="utf-8")
     os.execvpe("cradlewatch", ["cradlewatch", "run"], environment)  # noqa: S606, S607 - our own, on our PATH
 

@@ -62,16 +62,16 @@ def check_source(config: Config) -> Outcome:
     source = audio_source(config)
     source.start()
     try:
-        return listen(source)
+        return listen(source, first_audio_s=max(FIRST_AUDIO_S, config.microphone.opened_within_s + LISTEN_S))
     finally:
         source.stop(1.0)
 
 
-def listen(source: AudioSource) -> Outcome:
-    """Judge the first two seconds of a source that was started."""
+def listen(source: AudioSource, *, first_audio_s: float) -> Outcome:
+    """Judge the first two seconds of a source that was started; they have ``first_audio_s`` to come."""
     watch = SignalWatch()
     blocks: list[Block] = []
-    deadline_s = time.monotonic() + FIRST_AUDIO_S
+    deadline_s = time.monotonic() + first_audio_s
     while sum(len(block.samples) for block in blocks) < samples(LISTEN_S) and time.monotonic() < deadline_s:
         item = source.read(0.25)
         if isinstance(item, EndOfStream):
@@ -83,7 +83,7 @@ def listen(source: AudioSource) -> Outcome:
             blocks.append(item)
     stats = source.stats()
     if not blocks:
-        return Outcome(ok=False, text=f"No audio within {FIRST_AUDIO_S:.0f} s. {stats.fault}".strip())
+        return Outcome(ok=False, text=f"No audio within {first_audio_s:.0f} s. {stats.fault}".strip())
     return _judged(np.concatenate([block.samples for block in blocks]), watch, stats.description)
 
 
@@ -121,7 +121,7 @@ def check_broker(config: Config) -> Outcome:
     settings = mqtt_settings(config)
     if settings is None:
         return Outcome(ok=None, text="not configured: set mqtt.host to report to a broker")
-    result = probe(settings, BROKER_S)
+    result = probe(settings, max(BROKER_S, settings.connect_timeout_s + settings.answer_timeout_s))
     if not result.ok:
         return Outcome(ok=False, text=f"{result.problem} {result.remedy}".strip())
     note = f" {result.note}" if result.note else ""

@@ -1,7 +1,8 @@
 """Ask the running service how it is.
 
 Exit code 0: all is well; 1: it listens, but something is lost or late, or listening is switched off; 2: it
-does not hear; 3: no service answers.
+does not hear; 3: no service answers. With --alive: 0 while it works, be it only on a lost microphone; 1
+when a restart would help.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from monitor.words import count, length, plain
 SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
 CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
 NO_ANSWER: Final = 3
+STUCK: Final = 1
 
 
 class _Controls(BaseModel):
@@ -65,11 +67,16 @@ class Report(BaseModel):
     night: _Night
     counters: _Counters
     alert: _Alert
+    alive: bool = True
+    """False when it is stuck; one of an older version does not say so."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    parser.add_argument(
+        "--alive", action="store_true", help="only say, by exit code, if a restart would help"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,7 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         report = understood(answer)
     except MonitorError as error:
         print(f"cradlewatch: error: {error}", file=sys.stderr)
-        return NO_ANSWER
+        return STUCK if arguments.alive else NO_ANSWER
+    if arguments.alive:
+        return 0 if report.alive else STUCK
     if arguments.json:
         print(json.dumps(answer, indent=2))
     else:

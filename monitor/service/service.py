@@ -210,6 +210,7 @@ class Service:
             "uptime_s": round(snapshot.now_s - self._started_at_s, 1),
             "state": State.FAULT.value if stuck_s > STUCK_AFTER_S else health.state.value,
             "reasons": reasons,
+            "alive": stuck_s <= STUCK_AFTER_S and is_alive(snapshot, self._limits),
             "microphone_ok": health.microphone_ok,
             "signal_ok": health.signal_ok,
             "source": snapshot.source.description,
@@ -387,7 +388,7 @@ class Service:
     def _stop(self) -> list[str]:
         """Stop capture, end the open episode, drain the sinks; the threads that outlived the deadline."""
         deadline = Deadline(self._timing.stop_timeout_s)
-        self._watchdog.stopping()
+        self._watchdog.stopping(self._timing.stop_timeout_s)
         log.info("service.stopping", requested=self._stop_requested)
         self._detector.request_stop(self._timing.source_stop_s)
         # Sinks are told only now: the end of an open episode has to be in their queues first.

@@ -16,6 +16,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _MICROSECONDS: Final = 1_000_000
+_STOP_MARGIN_S: Final = 5.0
 
 
 class Watchdog:
@@ -53,8 +54,10 @@ class Watchdog:
         """One line for `systemctl status`."""
         self._send(f"STATUS={text}")
 
-    def stopping(self) -> None:
-        self._send("STOPPING=1\nSTATUS=Stopping")
+    def stopping(self, within_s: float) -> None:
+        """Say that the end takes up to ``within_s``: TimeoutStopSec= of the unit is the default's."""
+        microseconds = round((within_s + _STOP_MARGIN_S) * _MICROSECONDS)
+        self._send(f"STOPPING=1\nSTATUS=Stopping\nEXTEND_TIMEOUT_USEC={microseconds}")
 
     def _send(self, text: str) -> None:
         if not self._address:

@@ -1,6 +1,10 @@
 """`cradlewatch status` against a service that runs in this process."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,6 +17,7 @@ from monitor.errors import MonitorError
 from monitor.messages import ControlsMessage, HealthMessage
 from monitor.service.requests import RequestBox
 from monitor.service.state_folder import open_state_folder
+from monitor.service.status_socket import NAME
 from monitor.sinks.memory import ListSink
 from tests.service.scripted import RUNNING, ScriptedSource, noise, service
 from tests.service.test_service import InThread
@@ -53,6 +58,7 @@ def test_a_lost_microphone_is_exit_code_2(room, tmp_path, capsys):
     source.now = replace(RUNNING, state=SourceState.LOST, fault="it was unplugged.")
     assert sink.wait_for(lambda _: sink.of(HealthMessage)[-1].state == "fault", 10.0)
     assert status(tmp_path) == 2
+    assert status(tmp_path, "--alive") == 0, "a restart would not help"
     assert "The microphone delivers no audio: it was unplugged." in capsys.readouterr().out
 
 
@@ -62,6 +68,40 @@ def test_a_monitor_that_is_switched_off_is_not_all_well(room, tmp_path, capsys):
     assert sink.wait_for(lambda _: not sink.of(ControlsMessage)[-1].listening, 10.0)
     assert status(tmp_path) == 1
     assert "Listening is switched off." in capsys.readouterr().out
+
+
+def test_a_detector_that_is_stuck_is_not_alive(tmp_path):
+    """What a container's health check asks."""
+    source = ScriptedSource([noise(0)])
+    source.now = replace(RUNNING, last_block_age_s=60.0)
+    subject = service(source, [sink := ListSink()], state=open_state_folder(tmp_path / "test"))
+    with InThread(subject):
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert status(tmp_path, "--alive") == 1
+    assert status(tmp_path, "--alive") == 1, "and none that runs"
+
+
+def test_a_service_that_was_stopped_is_told_within_seconds(tmp_path, capsys):
+    """SIGSTOP: the kernel takes the connection, and nobody answers."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from monitor.service.status_socket import StatusServer\n"
+        "print(StatusServer(Path(sys.argv[1]), dict).start(), flush=True)\nsys.stdin.read()\n"
+    )
+    (tmp_path / "test").mkdir()
+    path = tmp_path / "test" / NAME
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "\n"
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        try:
+            assert status(tmp_path) == 3
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.stdin.close()
+    assert "does not answer" in capsys.readouterr().err
 
 
 def test_where_no_service_runs_it_says_so_with_an_exit_code_of_its_own(tmp_path, capsys):

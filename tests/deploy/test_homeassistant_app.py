@@ -10,6 +10,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -108,14 +109,14 @@ def test_the_icon_is_square_and_small():
 
 @pytest.fixture
 def supervisor():
-    """A server with the Supervisor's service API. ``status`` other than 200 refuses."""
+    """A server with the Supervisor's service API. Each of ``statuses`` refuses once."""
 
     class Answer(BaseHTTPRequestHandler):
-        status = 200
+        statuses: ClassVar[list[int]] = []
 
         def do_GET(self) -> None:
             right = self.path == "/services/mqtt" and self.headers["Authorization"] == f"Bearer {TOKEN}"
-            status = self.status if right else 401
+            status = 401 if not right else self.statuses.pop(0) if self.statuses else 200
             body = json.dumps({"result": "ok", "data": BROKER} if status == 200 else {"result": "error"})
             self.send_response(status)
             self.end_headers()
@@ -145,7 +146,9 @@ def start(tmp_path):
     shower.chmod(0o755)
     options = tmp_path / "options.json"
 
-    def run(given: dict, address: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    def run(
+        given: dict, address: str, token: str = TOKEN, *, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         options.write_text(json.dumps(given))
         return subprocess.run(
             [sys.executable, APP / "start.py"],
@@ -158,7 +161,7 @@ def start(tmp_path):
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
             check=False,
         )
 
@@ -181,15 +184,25 @@ def test_options_and_the_supervisors_broker_become_the_configuration(start, supe
     assert (tmp_path / "device").read_text() == "nursery"
 
 
-def test_without_a_broker_it_says_what_to_install(start, supervisor, app):
+def test_a_broker_that_starts_later_is_waited_for(start, supervisor, app):
+    """After a power cut; the app's exit would leave the hub without a monitor."""
     answer, address = supervisor
-    answer.status = 400
+    answer.statuses = [400, 502, 502]
     done = start(app["options"], address)
-    assert done.returncode == 1
-    words = "The Supervisor knows of no MQTT broker (status 400): install and start Mosquitto."
-    assert done.stderr == f"cradlewatch: error: {words}\n"
+    assert done.returncode == 0
+    assert json.loads(done.stdout)[0] == ["run"]
+    assert done.stderr.splitlines() == [
+        f"cradlewatch: error: The Supervisor knows of no MQTT broker (status {status}): "
+        "install and start Mosquitto. Asked again every 5 s."
+        for status in (400, 502)
+    ]
+
+
+def test_a_supervisor_that_does_not_answer_is_waited_for(start, app):
+    with pytest.raises(subprocess.TimeoutExpired) as caught:
+        start(app["options"], "http://127.0.0.1:9", timeout_s=3)
+    assert b"does not answer" in caught.value.stderr
 
 
 def test_without_a_supervisor_it_says_so(start, app):
-    assert "does not answer" in start(app["options"], "http://127.0.0.1:9").stderr
     assert "SUPERVISOR_TOKEN is not set" in start(app["options"], "http://127.0.0.1:9", token="").stderr

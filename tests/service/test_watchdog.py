@@ -25,13 +25,13 @@ def test_the_manager_hears_ready_alive_status_and_stopping(manager):
     watchdog.ready("Listening")
     watchdog.alive()
     watchdog.status("The microphone delivers no audio")
-    watchdog.stopping()
+    watchdog.stopping(8.0)
     watchdog.close()
     assert [end.recv(200).decode() for _ in range(4)] == [
         "READY=1\nSTATUS=Listening",
         "WATCHDOG=1",
         "STATUS=The microphone delivers no audio",
-        "STOPPING=1\nSTATUS=Stopping",
+        "STOPPING=1\nSTATUS=Stopping\nEXTEND_TIMEOUT_USEC=13000000",
     ]
 
 
