@@ -98,6 +98,7 @@ OTHER_AUDIO_SUFFIXES: Final = frozenset(
 )
 """Of recordings that ffmpeg can convert and that are not read."""
 
+STANDARD_OUTPUT: Final = Path("-")
 HEAD_BYTES: Final = 65_536
 _MAGIC: Final = (
     b"RIFF",
@@ -149,7 +150,7 @@ class Output:
         self._shown = f"{option} {plain(str(path))}"
         self._unwritable = unwritable
         self._is_file = self._is_new = False
-        if identity(path) == _standard_output():
+        if self._is_standard_output():
             return
         try:
             self._is_file = refuse_loss(path, self._shown, inputs=inputs, is_ours=is_ours, force=force)
@@ -161,7 +162,7 @@ class Output:
 
     def write(self, content: bytes) -> None:
         """Write all of it, in one step where it is a file. Raises MonitorError."""
-        if identity(self._path) == _standard_output():
+        if self._is_standard_output():
             # As a file it may be one that the shell appends to.
             sys.stdout.buffer.write(content)
             return
@@ -178,19 +179,19 @@ class Output:
         except OSError as error:
             raise self._translated(error) from error
 
+    def _is_standard_output(self) -> bool:
+        """By its usual name, or as the file or pipe that the shell has made of it."""
+        try:
+            status = os.fstat(1)
+        except OSError:
+            return False
+        return self._path == STANDARD_OUTPUT or identity(self._path) == (status.st_dev, status.st_ino)
+
     def _translated(self, error: OSError) -> MonitorError:
         return self._unwritable(
             f"{self._shown} cannot be written: {error.strerror}.",
             "Name a file in an existing folder that you may write to.",
         )
-
-
-def _standard_output() -> tuple[int, int] | None:
-    try:
-        status = os.fstat(1)
-    except OSError:
-        return (-1, -1)
-    return status.st_dev, status.st_ino
 
 
 def refuse_loss(
@@ -229,8 +230,8 @@ def _refuse_recording(path: Path, shown: str, head: bytes) -> None:
     if by_name or by_content:
         how = "name" if by_name else "content"
         raise ConfigError(
-            f"{shown} is a recording by its {how}, and no recording is replaced.",
-            "Name another file for the results. (A shell expands *.wav into several names.)",
+            f"{shown} is a recording by its {how}, and no recording is written to.",
+            "Name another file for the results.",
         )
 
 

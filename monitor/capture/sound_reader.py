@@ -16,6 +16,7 @@ from monitor.capture.links import Link
 from monitor.capture.sound_file import SoundLink, UndecodableError
 from monitor.capture.spool import open_recording
 from monitor.errors import AudioFileError
+from monitor.words import count
 
 LOWEST_RATE_HZ: Final = 2_000
 HIGHEST_RATE_HZ: Final = 768_000
@@ -73,7 +74,7 @@ class SoundFileReader:
             faults.append("its end is cut off, and how much is missing is not known")
         not_numbers = self._not_numbers + self._sound.not_numbers
         if not_numbers:
-            faults.append(f"{not_numbers} samples are no numbers and became silence")
+            faults.append(f"{count(not_numbers, 'sample')} without a number became silence")
         return f"{self._path}: {'; '.join(faults)}." if faults else ""
 
     def read(self, n_frames: int) -> NDArray[np.int16] | int | None:

@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 from monitor.cli.scanner import FoundEpisode, Scanned
 from monitor.cli.table import print_table
 from monitor.errors import ConfigError
-from monitor.outputs import HEAD_BYTES, Output
+from monitor.outputs import HEAD_BYTES, STANDARD_OUTPUT, Output
 from monitor.types import SAMPLE_RATE_HZ, Cause, CauseEstimate
 from monitor.words import plain
 
@@ -106,7 +106,7 @@ def _put(stream: TextIO, text: str) -> None:
 
 @contextmanager
 def _opened(output: Path | None, inputs: Sequence[Path], *, force: bool) -> Iterator[TextIO]:
-    if output is None:
+    if output in {None, STANDARD_OUTPUT}:
         yield sys.stdout
         return
     target = Output(output, "--output", inputs=inputs, is_ours=is_ours, force=force)

@@ -25,6 +25,7 @@ from monitor.messages import (
     TelemetryMessage,
     TestMessage,
 )
+from monitor.words import count
 
 DEFAULT_CAPACITY: Final = 256
 
@@ -148,7 +149,7 @@ class MessageQueue:
             if not self._overflowing:
                 return ""
             return (
-                f"{self._lost_alerts} starts or ends of crying could not be kept for {self.name}: "
+                f"{count(self._lost_alerts, 'alert')} of crying could not be kept for {self.name}: "
                 f"{self._capacity} were waiting already. See why {self.name} does not deliver."
             )
 

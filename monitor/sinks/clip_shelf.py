@@ -18,6 +18,7 @@ import structlog
 from monitor.files import make_private, write_bytes_atomically
 from monitor.keeper import ANSWERS_WITHIN_S, Keeper
 from monitor.sinks.moment import Moment
+from monitor.words import count
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ class ClipShelf:
         reason = self._keeper.fault
         if not (reason or self._disk_fault):
             return ""
-        lost = f" {self._lost} clips are lost." if self._lost else ""
+        lost = f" Lost: {count(self._lost, 'clip')}." if self._lost else ""
         if reason:
             return f"The sound of episodes cannot be kept in {self._folder}: {reason}{lost}"
         return f"{self._disk_fault}{lost} Make room, or let the service write there."

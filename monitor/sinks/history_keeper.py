@@ -15,6 +15,7 @@ from monitor.sinks.history_records import Batch, Episode
 from monitor.sinks.history_store import HistoryStore
 from monitor.sinks.moment import Moment
 from monitor.sqlite_file import DamagedError, UnavailableError
+from monitor.words import count
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ class HistoryKeeper:
         reason = self._keeper.fault
         fault = _not_kept(reason) if reason else self._disk_fault
         if fault:
-            return fault + (f" {self._gave_way} older records gave way." if self._gave_way else "")
+            return fault + (f" {count(self._gave_way, 'older record')} gave way." if self._gave_way else "")
         recent = self._now().since_boot_s - self._damaged_at_s < TELL_DAMAGE_S
         return self._damage if recent else ""
 

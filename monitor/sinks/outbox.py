@@ -24,6 +24,7 @@ from monitor.sinks import moment
 from monitor.sinks.moment import Moment
 from monitor.sinks.outbox_file import Contents, Entry, Item, OutboxFile
 from monitor.sinks.outbox_mirror import RETRY_DISK_S, TELL_DAMAGE_S, OutboxMirror
+from monitor.words import count
 
 __all__ = ["RETRY_DISK_S", "TELL_DAMAGE_S", "Entry", "Item", "Outbox", "OutboxStats"]
 
@@ -195,7 +196,7 @@ class Outbox:
         fault = "" if self._mirror is None else self._mirror.fault()
         if self._overflowing and not fault:
             return (
-                f"{self._evicted} events could not be kept: {self._capacity} waited for delivery "
+                f"{count(self._evicted, 'event')} could not be kept: {self._capacity} waited for delivery "
                 "already. See why they are not delivered."
             )
         return fault

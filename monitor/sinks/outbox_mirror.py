@@ -13,6 +13,7 @@ from monitor.errors import SinkError
 from monitor.keeper import ANSWERS_WITHIN_S, Keeper
 from monitor.sinks.outbox_file import Changes, Contents, Entry, OutboxFile
 from monitor.sqlite_file import DamagedError, UnavailableError
+from monitor.words import count
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class OutboxMirror:
         if first and contents.unfit:
             self._damaged_at_s = self._monotonic_s()
             self._damage = (
-                f"{contents.unfit} records of the outbox were damaged and are lost; the others are in order. "
+                f"{count(contents.unfit, 'damaged record')} of the outbox had to go; the rest is in order. "
                 "Check the disk or the SD card."
             )
             log.error("outbox.records_damaged", records=contents.unfit)

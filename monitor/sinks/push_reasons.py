@@ -13,6 +13,11 @@ _NETWORK: Final = (
     (r"Connection refused", "the connection was refused", "Is that server running, and is its port right?"),
     (r"timed out|ReadTimeout|ConnectTimeout", "it did not answer in time", "Is that server up?"),
     (
+        r"\.local\b.*(?:Name or service not known|[Nn]ame ?[Rr]esolution|getaddrinfo failed)",
+        "the host name is not known",
+        "Names in .local need multicast DNS: install avahi-daemon and libnss-mdns, or use the IP address.",
+    ),
+    (
         r"Name or service not known|name resolution|nodename nor servname|getaddrinfo failed|NameResolution",
         "the host name is not known",
         "Check the host name, and whether this machine can reach the internet.",

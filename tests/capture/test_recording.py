@@ -125,7 +125,7 @@ def test_float_samples_saturate_and_what_is_no_number_becomes_silence(tmp_path: 
     recording = Recording(tmp_path / "a.wav")
     expected = [32_767, -32_768, 0, 32_767, -32_768, 16_384, 32_767, 0]
     assert audio_of(recording).tolist() == expected
-    assert "2 samples are no numbers" in recording.stats().fault
+    assert "2 samples without a number" in recording.stats().fault
 
 
 def test_a_signalling_nan_is_silence_without_a_warning(tmp_path: Path) -> None:

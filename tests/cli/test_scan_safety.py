@@ -84,6 +84,13 @@ def test_a_label_that_was_moved_by_hand_is_kept(crying, tmp_path):
     assert output.read_text() == moved
 
 
+def test_a_dash_is_standard_output(crying, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["scan", "--format", "jsonl", "--output", "-", str(crying)]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(crying)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_configuration_is_not_replaced_even_by_force(quiet, tmp_path):
     file = tmp_path / "c.toml"
     file.write_text("[detect]\npatient = true\n")

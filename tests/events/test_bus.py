@@ -116,7 +116,7 @@ def test_a_lost_alert_is_counted_and_a_fault_until_the_queue_is_worked_off():
     for number in (1, 2, 3):
         queue.put(episode("started", number))
     assert queue.stats().lost_alerts == 1
-    assert "1 starts or ends of crying could not be kept for mqtt" in queue.fault()
+    assert "1 alert of crying could not be kept for mqtt" in queue.fault()
     assert drain(queue) == ["started2", "started3"]
     assert queue.fault() == ""
     assert queue.stats().lost_alerts == 1

@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_and_the_newest_clips_wait_for_room(tmp_path):
             room.calms(f"e{number}")
             assert room.clips() == []
         assert "cannot be kept" in room.sink.fault()
-        assert "2 clips are lost" in room.sink.fault()
+        assert "Lost: 2 clips" in room.sink.fault()
         assert list(room.settings.folder.iterdir()) == [], "no part of a file is left"
     room.passes(RETRY_DISK_S)
     assert [clip.episode_id for clip in room.clips()] == ["e2", "e3"]
@@ -283,7 +283,7 @@ def test_a_disk_that_hangs_holds_up_neither_the_cutting_nor_the_stop_and_bounds_
         shelf.put(f"20261122T20000{number}Z-e{number}.flac", bytes(1000))
     assert time.monotonic() - began_s < 3, "ten clips, one wait"
     wait_until(lambda: "the disk does not answer" in shelf.fault(), "it is told")
-    assert f"{10 - WAITING} clips are lost" in shelf.fault()
+    assert f"Lost: {10 - WAITING} clips" in shelf.fault()
     fifo.write_bytes(b"go on")
     wait_until(lambda: len(kept_clips(fifo.parent)) == WAITING, "the newest are written")
     assert [clip.episode_id for clip in kept_clips(fifo.parent)] == ["e8", "e9"]

@@ -96,7 +96,7 @@ def test_a_full_outbox_gives_up_the_oldest_and_says_so_until_it_is_empty(path):
         outbox.put(item("c"))
         assert keys(outbox) == ["b", "c"]
         assert outbox.stats().evicted == 1
-        assert "1 events could not be kept: 2 waited" in outbox.fault()
+        assert "1 event could not be kept: 2 waited" in outbox.fault()
         outbox.done("b")
         assert outbox.fault()
         outbox.done("c")
@@ -311,7 +311,7 @@ def test_a_record_that_a_card_has_spoiled_costs_no_other(path, spoiled):
     with opened(path) as outbox:
         kept = keys(outbox) + list(outbox.facts().values())
         assert kept in (["a", "1", "2"], ["a", "b", "1"])
-        assert "1 records of the outbox were damaged" in outbox.fault()
+        assert "1 damaged record of the outbox had to go" in outbox.fault()
         assert outbox.put(item("c")) == 1
     with opened(path) as outbox:
         assert "c" in keys(outbox)

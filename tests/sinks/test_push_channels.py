@@ -188,6 +188,9 @@ def test_a_refused_connection_and_an_unknown_host_are_told_as_such():
     attempt = send(f"mailto://127.0.0.1:{free_port()}/?from=a@b.example&to=c@d.example")
     assert attempt.reason == "The connection was refused."
     assert send("json://no-such-host.invalid/x").reason == "The host name is not known."
+    attempt = send("ntfy://no-such-host.local/topic")
+    assert attempt.reason == "The host name is not known."
+    assert "multicast DNS" in attempt.remedy
 
 
 def test_a_service_that_does_not_answer_is_given_up_in_time(http):
