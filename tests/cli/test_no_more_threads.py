@@ -6,9 +6,11 @@ The kernel's limit is for a user, and not for root: the service runs as one that
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +71,11 @@ def at_its_limit(*arguments, **environment):
 
 
 def stop_making_threads(program):
-    subprocess.run([*AS_USER, "prlimit", "--pid", str(program.pid), "--nproc=1:1"], check=True)
+    subprocess.run([*AS_USER, "prlimit", "--pid", str(program.pid), "--nproc=1:"], check=True)
+
+
+def make_threads_again(program):
+    subprocess.run([*AS_USER, "prlimit", "--pid", str(program.pid), "--nproc=1000:"], check=True)
 
 
 def threads(program):
@@ -151,3 +157,39 @@ def test_a_start_without_threads_is_one_sentence(folder, quiet):
     assert program.err[-1].startswith(
         "cradlewatch: error: The system lets the program have no more threads. "
     )
+
+
+@contextmanager
+def hanging_up(port):
+    """A broker that knows no MQTT 5 and says nothing of it: the link then tries 3.1.1, in a new session."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    listening.accept()[0].close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.broker
+def test_a_link_that_cannot_have_a_thread_is_a_fault_until_it_can(folder, quiet):
+    broker = Mosquitto(folder / "broker")
+    sound, rate_hz = soundfile.read(quiet, dtype="int16")
+    soundfile.write(folder / "long.wav", np.tile(sound, 30), rate_hz)
+    keys = {"mqtt.host": broker.host, "mqtt.port": broker.port, "jsonl.path": "-"}
+    with at_its_limit("--file", str(folder / "long.wav"), *settings(folder, **keys)) as program:
+        stop_making_threads(program)
+        with hanging_up(broker.port):
+            program.wait_for_log("mqtt.network_thread_died")
+        with broker:
+            make_threads_again(program)
+            program.wait_for_log("mqtt.connected")
+        assert program.running
+    assert not any("thread.failed" in line for line in program.err)
