@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import weakref
 from typing import Final
 
 import numpy as np
@@ -33,20 +35,27 @@ class Resampler:
         self._stream: soxr.ResampleStream | None = None
         if rate_hz != SAMPLE_RATE_HZ:
             self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality=QUALITY)
+            _ALIVE.add(self)
         self.given = 0
 
     def push(self, audio: NDArray[np.int16]) -> NDArray[np.int16]:
         """``audio``: int16, shape (n,). Returns what is ready: int16, shape (m,), m may be 0."""
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             self.given += len(audio)
             return audio
-        return self._counted(self._stream.resample_chunk(audio.astype(np.float32)))
+        return self._counted(stream.resample_chunk(audio.astype(np.float32)))
 
     def flush(self) -> NDArray[np.int16]:
         """The rest of the run. Call it once."""
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             return np.zeros(0, np.int16)
-        return self._counted(self._stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        return self._counted(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+
+    def release(self) -> None:
+        """Let the filter go, once and for all."""
+        self._stream = None
 
     def still_needed(self, n_samples: int) -> int:
         """How many more samples have to go in before ``n_samples`` in all have come out, or nearly."""
@@ -55,6 +64,16 @@ class Resampler:
     def _counted(self, output: NDArray[np.float32]) -> NDArray[np.int16]:
         self.given += len(output)
         return saturated(output)
+
+
+_ALIVE: Final[weakref.WeakSet[Resampler]] = weakref.WeakSet()
+
+
+@atexit.register
+def _release_all() -> None:
+    """Spare the user soxr's report of leaks: it takes whatever lives at the end of the process for one."""
+    for resampler in list(_ALIVE):
+        resampler.release()
 
 
 def saturated(audio: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -42,7 +42,9 @@ NONE_READABLE: Final = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a recording or a folder")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a recording, a folder, or - for standard input"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="recordings read at a time (1)")
     parser.add_argument("--channel", type=_channel, metavar="N", help="channel to listen to, the first is 0")
@@ -106,9 +108,17 @@ def scan_all(files: Sequence[Path], request: ScanRequest, jobs: int, progress: P
     with ProcessPoolExecutor(
         min(jobs, len(files)), get_context("spawn"), configure_logging, ("warning",)
     ) as pool:
-        for index, result in enumerate(pool.map(partial(scan_recording, request=request), files)):
+        waiting = [
+            None if _is_ours_alone(file) else pool.submit(scan_recording, file, request) for file in files
+        ]
+        for index, (file, result) in enumerate(zip(files, waiting, strict=True)):
+            yield scan_recording(file, request) if result is None else result.result()
             progress(index + 1)
-            yield result
+
+
+def _is_ours_alone(file: Path) -> bool:
+    """Whether no other process can open it: a pipe that this process was given."""
+    return str(file) == "-" or file.is_relative_to("/dev") or file.is_relative_to("/proc")
 
 
 def _within(progress: Progress, index: int, share: float) -> None:

@@ -74,7 +74,7 @@ def _wav(audio: Audio) -> list[Damaged]:
         Damaged("wav, sizes 0", zero),
         Damaged("wav, sizes 0xFFFFFFFF", unknown),
         Damaged("wav, size modulo 2^32", with_field(wav, size_at, len(body) // 3, 4)),
-        Damaged("wav, size of some seconds ago", with_field(wav, size_at, len(body) - 40_000, 4)),
+        Damaged("wav, size of some seconds ago", with_field(wav, size_at, len(body) * 4 // 5, 4)),
         Damaged("wav, sizes 0, odd number of bytes", zero + b"\x01"),
         Damaged("wav, sizes 0xFFFFFFFF, LIST at the end", unknown + tail),
         Damaged("wav, sizes 0, id3 at the end", zero + b"id3 " + struct.pack("<I", 300) + b"\x55" * 300),

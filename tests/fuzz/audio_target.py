@@ -22,6 +22,7 @@ from monitor.cli.scanner import ScanRequest, scan_recording
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import AudioFileError, ConfigError
 from monitor.types import Block, EndOfStream
+from tests.capture.damaged import kinds
 from tests.fuzz.mutate import NUMBERS, spoiled
 from tests.fuzz.target import Target
 
@@ -57,6 +58,12 @@ def seeds() -> tuple[bytes, ...]:
             soundfile.write(file, audio, rate_hz, format=form, subtype=subtype)
             found.append(file.getvalue())
     return tuple(found)
+
+
+@cache
+def damaged() -> tuple[bytes, ...]:
+    """Files as kills, joins and lying headers leave them."""
+    return tuple(kind.data for kind in kinds(0.1 * np.random.default_rng(2).standard_normal(8_000)))
 
 
 def _wav(rng: random.Random) -> bytes:
@@ -108,6 +115,11 @@ class RecordingTarget(Target):
             return _rf64(rng)
         if kind < 0.32:
             return rng.randbytes(rng.choice((0, 1, 4, 12, 100)))
+        if kind < 0.6:
+            return spoiled(rng.choice(damaged()), rng, rng.choice((1, 2, 6)))
+        if kind < 0.65:  # joined, with whatever there is between
+            first, second = rng.choice(seeds()), rng.choice((*seeds(), *damaged()))
+            return spoiled(first + rng.randbytes(rng.choice((0, 0, 7, 1000))) + second, rng, 2)
         return spoiled(rng.choice(seeds()), rng, rng.choice((1, 2, 6)))
 
     @override
