@@ -197,7 +197,9 @@ class MqttConfig(Section):
         example="mqtt-password",
     )
     client_id: ClientId | None = _key(
-        None, "Client name at the broker; not set: cradlewatch-<device>.", example="cradlewatch-nursery"
+        None,
+        "Client name at the broker; not set: made of the device.id and a key of the machine.",
+        example="cradlewatch-nursery",
     )
     protocol: Literal["auto", "5", "3.1.1"] = _key(
         "auto", "MQTT version; auto tries 5 and falls back to 3.1.1."

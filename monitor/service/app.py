@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -222,6 +223,12 @@ def remembering_sinks(config: Config, folder: Path | None, recorder: ClipRecorde
     return sinks
 
 
+def _machine_name(machine: Machine) -> str:
+    """For a person: cloned cards share the name of the host."""
+    host = platform.node() or "a machine without a name"
+    return f"{host} ({machine.key[:4]})" if machine.key else host
+
+
 def mqtt_settings(config: Config) -> MqttSettings | None:
     """What the MQTT sink has to know; None without a broker."""
     mqtt = config.mqtt
@@ -239,5 +246,7 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
         report_every_s=max(config.events.calm_every_s, config.events.active_every_s),
         model=machine.model,
         serial=machine.serial,
+        instance=machine.key or "",
+        machine_name=_machine_name(machine),
         **mqtt.model_dump(exclude={"host", "password", "password_file"}),
     )

@@ -10,6 +10,7 @@ from typing import Final
 THERMAL_ZONE: Final = Path("sys/class/thermal/thermal_zone0/temp")
 MODEL: Final = Path("proc/device-tree/model")
 SERIAL: Final = Path("proc/device-tree/serial-number")
+NETWORK: Final = "sys/class/net/*"
 MACHINE_ID: Final = Path("etc/machine-id")
 THROTTLED: Final = (
     "sys/devices/platform/*/*firmware*/get_throttled",
@@ -38,6 +39,8 @@ class Machine:
         self._root = root
         self.model = _text(root / MODEL)
         """ "Raspberry Pi 4 Model B Rev 1.4"; None on other machines."""
+        self.key = _disguised(_text(root / SERIAL) or _lowest_address(root) or _text(root / MACHINE_ID))
+        """What tells this machine from another, disguised; a cloned card shares its machine-id."""
         self.serial = _text(root / SERIAL) or _disguised(_text(root / MACHINE_ID))
 
     def cpu_temperature_c(self) -> float | None:
@@ -70,6 +73,17 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
     except OSError:
         return None
+
+
+def _lowest_address(root: Path) -> str | None:
+    """The lowest of the addresses that were built into network devices; none of a container or a bridge."""
+    found = []
+    for device in root.glob(NETWORK):
+        built_in = _text(device / "addr_assign_type") == "0" and (device / "device").exists()
+        address = _text(device / "address")
+        if built_in and address is not None and address.strip("0:"):
+            found.append(address)
+    return min(found, default=None)
 
 
 def _disguised(machine_id: str | None) -> str | None:

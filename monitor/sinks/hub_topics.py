@@ -14,6 +14,7 @@ _STATES: Final = (
     "cause",
     "telemetry",
     "sound",
+    "instance",
     "health",
     "controls",
     "alert",
@@ -74,6 +75,11 @@ class Topics:
     def sound(self) -> str:
         """Level and score as often as a hub can keep them; all of them are on :attr:`telemetry`."""
         return self.state("sound")
+
+    @property
+    def instance(self) -> str:
+        """Which machine reports here, retained; and questions whether it still does."""
+        return self.state("instance")
 
     @property
     def health(self) -> str:

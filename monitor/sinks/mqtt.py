@@ -32,6 +32,7 @@ from monitor.sinks.mqtt_events import EventDelivery
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
+from monitor.sinks.mqtt_twin import Role, Sign, TwinWatch
 from monitor.sinks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
@@ -114,6 +115,9 @@ class MqttSink(Sink):
         self._announcement = Announcement(
             settings, homeassistant.discovery(settings, self._topics, __version__)
         )
+        self._twin = TwinWatch(settings, self._topics)
+        self._asking: Ticket | None = None
+        self._closing = False
         self._announced = self._alarm_came = False
         self._connected_at_s = 0.0
         self._announce_at_s: float | None = None
@@ -165,7 +169,8 @@ class MqttSink(Sink):
     @override
     def fault(self) -> str:
         denied = next(iter(tuple(self._denied.values())), None)
-        fault = self._link.fault() or denied or self._announcement.fault
+        twin = self._twin.fault(self._monotonic_s())
+        fault = self._link.fault() or twin or denied or self._announcement.fault
         return self._outbox.fault() if fault is None else str(fault)
 
     def reached(self) -> bool:
@@ -199,6 +204,7 @@ class MqttSink(Sink):
         self._send_events()
         if self._is_up:
             # The last word: whoever disconnects in order gets no will published.
+            self._closing = True
             self._send_state(homeassistant.availability(self._topics, homeassistant.OFFLINE))
             while self._has_unanswered and (left_s := deadline_s - self._monotonic_s()) > 0:
                 self._take(self._link.reports(left_s))
@@ -265,8 +271,9 @@ class MqttSink(Sink):
 
     def _work(self) -> None:
         self._take(self._link.reports())
-        if self._announce_at_s is not None and self._monotonic_s() >= self._announce_at_s:
+        if self._is_up and self._announce_at_s is not None and self._monotonic_s() >= self._announce_at_s:
             self._announce()
+        self._attend_twin()
         if self._announcement.due and self._is_up and not self._has_unanswered:
             # Alarms and states first: it is the one message that a broker may drop us for.
             self._announcement.due = False
@@ -286,10 +293,12 @@ class MqttSink(Sink):
                         self._in_flight.pop(ticket, None)  # states are sent anew anyhow
                         self._announcement.dropped(ticket)
                         self._events.dropped(ticket)
-                case Subscribed():
-                    self._note(self._asked.get(report.mid, ""), report, "subscribe")
+                case Subscribed() if report.mid in self._asked:
+                    self._note(self._asked[report.mid], report, "subscribe")
                 case Incoming():
                     self._on_incoming(report)
+                case Subscribed():
+                    pass  # of the topics that we can do without
 
     def _on_connected(self, report: Connected) -> None:
         self._connections += 1
@@ -299,9 +308,8 @@ class MqttSink(Sink):
         if not self._link.unsteady:  # which has been told, once
             self._told = None
             log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
+        self._twin.connected(self._connected_at_s)
         self._subscribe()
-        self._announced = True
-        self._announce()
 
     def _note_limits(self, limits: Limits) -> None:
         self._limits = limits
@@ -331,6 +339,9 @@ class MqttSink(Sink):
 
     def _subscribe(self) -> None:
         self._asked.clear()
+        if self._twin.watches:
+            for topic in (self._topics.instance, self._topics.availability):
+                self._link.subscribe(topic)  # where the access list forbids it we do without
         if self._settings.discovery:
             topic = self._settings.birth_topic
             self._asked[self._link.subscribe(topic)] = topic
@@ -344,6 +355,7 @@ class MqttSink(Sink):
         if report.fault != self._told and not self._link.unsteady:
             log.warning("mqtt.disconnected", fault=str(report.fault))
         self._told = report.fault
+        self._twin.link_lost()
         if self._announced:
             stood_s = self._monotonic_s() - self._connected_at_s
             self._announcement.link_lost(held=stood_s >= self._settings.held_after_s)
@@ -352,6 +364,10 @@ class MqttSink(Sink):
         self._announce_at_s = None
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
+        if report.ticket == self._asking:
+            self._asking = None
+            self._twin.nothing_claimed()
+            return
         self._announcement.answered(report.ticket)
         state = self._in_flight.pop(report.ticket, None)
         if state is None:
@@ -379,12 +395,20 @@ class MqttSink(Sink):
         if control is not None:
             self._on_command(control, report)
         # A retained birth message comes with our own subscription, when all has just been sent.
+        elif report.topic == self._topics.instance:
+            sign = Sign.read(report.payload)
+            if sign is not None:
+                self._twin.heard(sign, self._monotonic_s(), retained=report.retain)
+        elif report.topic == self._topics.availability:
+            if report.payload == b"offline" and not report.retain and self._is_up and not self._closing:
+                # Somebody's last will: of a twin, or of our own connection that was lost.
+                self._send_state(homeassistant.availability(self._topics, homeassistant.ONLINE))
         elif report.topic == self._settings.birth_topic and report.payload == b"online" and not report.retain:
             self._announce_at_s = self._monotonic_s() + self._jitter_s()
 
     def _on_command(self, control: str, report: Incoming) -> None:
-        if self._inbox is None:
-            return
+        if self._inbox is None or not self._announced:
+            return  # it is for the one that reports
         too_long = len(report.payload) > MAX_PAYLOAD or len(control) > MAX_PAYLOAD
         if report.retain or too_long:
             self._ignored_commands += 1
@@ -394,6 +418,22 @@ class MqttSink(Sink):
                 log.warning("mqtt.command_ignored", control=control[:MAX_PAYLOAD], why=why)
             return
         self._inbox.put(Request(control, report.payload, "hub"))
+
+    # --- another with our id --------------------------------------------------------------------
+
+    def _attend_twin(self) -> None:
+        if self._closing:
+            return
+        for publication in self._twin.due(self._monotonic_s(), alarm_waits=self._events.alarm_waits()):
+            ticket = self._link.send(publication)
+            self._asking = None if publication.retain else ticket
+        reports = self._twin.role is Role.REPORTS
+        if reports and not self._announced:
+            self._announced = True
+            self._announce()
+        elif not reports and self._announced:
+            self._announced = False
+            self._announcement.due = False
 
     # --- publishing -------------------------------------------------------------------------------
 

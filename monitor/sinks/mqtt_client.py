@@ -21,7 +21,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from monitor.commands import MAX_PAYLOAD
 from monitor.errors import PermanentSinkError
 from monitor.sinks.mqtt_back_off import BackOff
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
@@ -29,6 +28,9 @@ from monitor.sinks.mqtt_settings import MqttSettings, Publication
 log = structlog.get_logger(__name__)
 
 Version = Literal["5", "3.1.1"]
+
+LONGEST_HEARD: Final = 256
+"""Bytes of an incoming message that are looked at; no command is as long as this."""
 
 IN_FLIGHT: Final = 20
 """Publications without an answer that we send at most; a broker may ask for fewer."""
@@ -375,8 +377,8 @@ class MqttSession:
             # Only a broker out of its mind sends it; raised from here it would end paho's thread.
             log.warning("mqtt.topic_unreadable")
             return
-        # Nothing that we act on is longer; whoever may write to our topics shall not fill our memory.
-        self._report(Incoming(topic, bytes(message.payload[: MAX_PAYLOAD + 1]), message.retain))
+        # Nothing that we act on is longer; who may write to our topics shall not fill our memory.
+        self._report(Incoming(topic, bytes(message.payload[:LONGEST_HEARD]), message.retain))
 
 
 def _limits_of(connack: Properties | None) -> Limits:

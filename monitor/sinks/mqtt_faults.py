@@ -161,6 +161,35 @@ def unsteady(settings: MqttSettings, reason: str) -> Fault:
     )
 
 
+def _names(settings: MqttSettings, other: str) -> str:
+    return f'device.id = "{settings.device}" is that of two monitors, {settings.machine_name} and {other}'
+
+
+def stands_by(settings: MqttSettings, other: str) -> Fault:
+    """We came second."""
+    return Fault(
+        f"{_names(settings, other)}: {other} reports to the broker at {settings.address}, and this one only "
+        "alarms by push and speaker.",
+        "Give one of them another device.id.",
+    )
+
+
+def has_twin(settings: MqttSettings, other: str) -> Fault:
+    """Another came second."""
+    return Fault(
+        f"{_names(settings, other)}: this one reports to the broker at {settings.address}, {other} does not.",
+        "Give one of them another device.id.",
+    )
+
+
+def asks_twin(settings: MqttSettings, other: str) -> Fault:
+    return Fault(
+        f'{other} has reported as device.id = "{settings.device}" to the broker at {settings.address}; it is '
+        "being asked whether it still does.",
+        "Wait half a minute.",
+    )
+
+
 def too_large(settings: MqttSettings, topic: str, size: int, limit: int) -> Fault:
     """The broker takes no packet of that size; both in bytes."""
     return Fault(

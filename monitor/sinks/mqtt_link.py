@@ -93,6 +93,7 @@ class MqttLink:
         self._unanswered_s: dict[Ticket, float] = {}
         self._back_off = BackOff(settings.reconnect_min_s, settings.reconnect_max_s)
         self._limits = Limits()
+        self._has_own_name = False
         self._switched = 0
         self._short_links = 0
         self._unsteady: Fault | None = None
@@ -249,6 +250,9 @@ class MqttLink:
             self._short_links, self._unsteady = 0, None
             return
         self._short_links += 1
+        # Not every broker says that another client came under our name.
+        if (closed.code == _TAKEN_OVER or self._short_links == _UNSTEADY_AFTER) and self._take_own_name():
+            return
         if self._short_links < _UNSTEADY_AFTER or self.unsteady:
             return
         self._unsteady = (
@@ -257,6 +261,17 @@ class MqttLink:
             else mqtt_faults.unsteady(self._settings, closed.reason)
         )
         log.error("mqtt.unsteady", fault=str(self._unsteady))
+
+    def _take_own_name(self) -> bool:
+        """Add the machine to a configured client id that another may use as well; False where it is added."""
+        settings = self._settings
+        if settings.client_id is None or not settings.instance or self._has_own_name:
+            return False
+        self._has_own_name = True
+        self._settings = replace(settings, client_id=f"{settings.client_id}-{settings.instance[:4]}")
+        log.warning("mqtt.client_id_taken", before=settings.client_id, now=self._settings.client_id)
+        self._replace_session()
+        return True
 
     def _on_overdue(self) -> Disconnected:
         # Some brokers without MQTT 5 read its CONNECT as an incomplete one and wait for the rest.

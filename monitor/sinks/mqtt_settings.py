@@ -76,6 +76,9 @@ class MqttSettings:
     serial: str | None = None
     report_every_s: float = 10.0
     """Longest pause between two reports of level and score."""
+    instance: str = ""
+    """A key of this machine, which another one does not share; empty where there is none."""
+    machine_name: str = "this machine"
     heartbeat_s: float = 30.0
     """Longest pause between two health messages; after three of them a hub takes the last for outdated."""
 
@@ -87,7 +90,9 @@ class MqttSettings:
 
     @property
     def effective_client_id(self) -> str:
-        return f"cradlewatch-{self.device}" if self.client_id is None else self.client_id
+        """As configured, or of device and machine: two with one device.id must not push each other off."""
+        machine = f"-{self.instance[:4]}" if self.instance else ""
+        return f"cradlewatch-{self.device}{machine}" if self.client_id is None else self.client_id
 
     @property
     def address(self) -> str:

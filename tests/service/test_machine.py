@@ -36,6 +36,47 @@ def test_a_machine_that_says_nothing_is_no_error(tmp_path):
     assert (machine.model, machine.serial, machine.cpu_temperature_c()) == (None, None, None)
 
 
+def network(root, name, address, *, built_in=True, hardware=True):
+    lay(root, Path("sys/class/net") / name / "address", f"{address}\n")
+    lay(root, Path("sys/class/net") / name / "addr_assign_type", "0\n" if built_in else "3\n")
+    if hardware:
+        (root / "sys/class/net" / name / "device").mkdir()
+
+
+def test_a_cloned_card_in_another_machine_has_another_key(tmp_path):
+    keys = set()
+    for name, lay_out in {
+        "first pi": lambda root: lay(root, SERIAL, "10000000abcdef01\0"),
+        "second pi": lambda root: lay(root, SERIAL, "10000000abcdef02\0"),
+        "first pc": lambda root: network(root, "eth0", "aa:bb:cc:00:00:01"),
+        "second pc": lambda root: network(root, "eth0", "aa:bb:cc:00:00:02"),
+    }.items():
+        lay(tmp_path / name, MACHINE_ID, "0123456789abcdef0123456789abcdef\n")
+        lay_out(tmp_path / name)
+        key = Machine(tmp_path / name).key
+        assert key == Machine(tmp_path / name).key
+        assert key is not None
+        assert "abcdef" not in key
+        keys.add(key)
+    assert len(keys) == 4
+
+
+def test_what_comes_and_goes_with_containers_is_not_the_key(tmp_path):
+    lay(tmp_path, MACHINE_ID, "0123456789abcdef0123456789abcdef\n")
+    network(tmp_path, "eth0", "bb:00:00:00:00:01")
+    before = Machine(tmp_path).key
+    network(tmp_path, "docker0", "aa:00:00:00:00:01", built_in=False, hardware=False)
+    network(tmp_path, "veth1", "aa:00:00:00:00:02", hardware=False)
+    network(tmp_path, "lo", "00:00:00:00:00:00")
+    assert Machine(tmp_path).key == before
+
+
+def test_a_machine_without_serial_and_network_has_the_key_of_its_machine_id(tmp_path):
+    lay(tmp_path, MACHINE_ID, "0123456789abcdef0123456789abcdef\n")
+    assert Machine(tmp_path).key is not None
+    assert Machine(tmp_path / "elsewhere").key is None
+
+
 @pytest.mark.parametrize(
     ("flags", "power"),
     [

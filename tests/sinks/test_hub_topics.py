@@ -33,6 +33,6 @@ def test_the_filter_of_commands_is_one_level_wide():
 
 def test_all_retained_topics_are_below_the_device_and_no_event_is_among_them():
     assert all(topic.startswith("cradlewatch/nursery/") for topic in TOPICS.retained)
-    assert len(set(TOPICS.retained)) == len(TOPICS.retained) == 11
+    assert len(set(TOPICS.retained)) == len(TOPICS.retained) == 12
     assert not {TOPICS.cry, TOPICS.late, TOPICS.check, TOPICS.set_filter} & set(TOPICS.retained)
     assert {TOPICS.availability, TOPICS.crying, TOPICS.cause, TOPICS.telemetry} < set(TOPICS.retained)
