@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -31,12 +31,15 @@ from monitor.types import (
     GapReason,
     HopReport,
     SampleIndex,
+    samples,
     seconds,
 )
 
 log = structlog.get_logger(__name__)
 
 READ_TIMEOUT_S: Final = 0.25
+PIECE: Final = samples(0.48)
+"""After so much orders are looked at again: a source that was not read for a while gives all at once."""
 
 
 class Detector(Protocol):
@@ -87,12 +90,14 @@ class DetectorStats:
     offset: float
     """Mean of the samples of the last seconds, as a share of full scale."""
     slowest_step_s: float
-    """Longest time that one read of audio took to process."""
+    """Longest time that one piece of audio took to process."""
     busy_s: float
     """Time spent in the pipeline in all."""
     listening: bool
     """False while listening is switched off."""
     pipeline: PipelineStats
+    behind_s: float = 0.0
+    """Audio that was read and has not been processed yet."""
     shed: Shed = Shed.NOTHING
     """What it goes without to keep pace."""
 
@@ -132,7 +137,7 @@ class DetectorThread:
         self._signal = SignalWatch()
         self._gap_log = GapLog()
         self._turned_at = monotonic_s()
-        self._position = SampleIndex(0)
+        self._position = self._read_until = SampleIndex(0)
         self._gaps = self._gap_samples = self._episodes = 0
         self._gap_at: float | None = None
         self._slowest_step_s = self._busy_s = 0.0
@@ -181,6 +186,7 @@ class DetectorThread:
             busy_s=self._busy_s,
             listening=self._followed.listening,
             pipeline=self._pipeline.stats(),
+            behind_s=seconds(max(0, self._read_until - self._position)),
             shed=self._shed,
         )
 
@@ -204,15 +210,21 @@ class DetectorThread:
             self._gap_at = self._monotonic_s()
             if self._on_gap is not None:
                 self._on_gap()
+        self._read_until = item.stop
+        for piece in _pieces(item):
+            self._turned_at = self._monotonic_s()
+            self._process(piece)
+            took_s = self._monotonic_s() - self._turned_at
+            self._busy_s += took_s
+            self._slowest_step_s = max(self._slowest_step_s, took_s)
+
+    def _process(self, item: Block | Gap) -> None:
         self._follow_orders()
         if self._paused_at is None:
             if self._tap is not None:
                 self._tap.on_block(item)  # an episode must not be there before its audio
             self._publish(self._pipeline.process(item))
         self._position = item.stop
-        took_s = self._monotonic_s() - self._turned_at
-        self._busy_s += took_s
-        self._slowest_step_s = max(self._slowest_step_s, took_s)
 
     def _date(self, item: Block | Gap) -> None:
         now = datetime.now(UTC)
@@ -262,3 +274,11 @@ class DetectorThread:
                     crying_s=round(output.crying_s, 1),
                     truncated=output.truncated,
                 )
+
+
+def _pieces(item: Block | Gap) -> Iterator[Block | Gap]:
+    if isinstance(item, Gap):
+        yield item
+        return
+    for begin in range(0, len(item.samples), PIECE):
+        yield Block(SampleIndex(item.start + begin), item.samples[begin : begin + PIECE])

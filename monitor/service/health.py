@@ -60,6 +60,11 @@ class Snapshot:
     utc_s: float | None = None
     """The wall clock at ``now_s``."""
 
+    @property
+    def lag_s(self) -> float:
+        """Audio that was recorded and not processed: what nobody has read, and what is being processed."""
+        return self.source.waiting_s + self.detector.behind_s
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -194,7 +199,7 @@ class HealthTracker:
             yield Trouble("microphone.offset", State.DEGRADED, _OFFSET, Concern.SIGNAL)
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
-        if snapshot.source.waiting_s > limits.lag_s and self.limits.paced:
+        if snapshot.lag_s > limits.lag_s and self.limits.paced:
             yield Trouble("detector.lag", State.DEGRADED, "The detector is behind: alarms come late.")
         if detector.shed is not Shed.NOTHING:
             reason = f"The machine is too slow: to keep pace it goes without {detector.shed.words}."
@@ -251,7 +256,7 @@ def counters(snapshot: Snapshot, before: Snapshot | None = None) -> dict[str, fl
         "hops": detector.pipeline.hops,
         "awake_hops": detector.pipeline.awake_hops,
         "wakings": detector.pipeline.wakings,
-        "detector_lag_s": source.waiting_s,
+        "detector_lag_s": snapshot.lag_s,
         "queue_depth": sum(worker.queue.depth for worker in snapshot.workers),
         **_rates(detector, None if before is None else before.detector),
     }

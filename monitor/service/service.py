@@ -311,7 +311,7 @@ class Service:
         """Judge, publish what changed, and feed the watchdog if audio and detector advance."""
         snapshot = self.snapshot()
         if self._limits.paced:
-            self._detector.shed(self._shedder.observe(snapshot.now_s, snapshot.source.waiting_s))
+            self._detector.shed(self._shedder.observe(snapshot.now_s, snapshot.lag_s))
         self._heal(snapshot)
         health = self._tracker.update(snapshot)
         changed = health != self._health

@@ -137,3 +137,36 @@ def test_a_gap_is_told_at_once():
     thread.tell_gaps(lambda: told.append(1))
     thread.run()
     assert told == [1]
+
+
+class SlowEar(Ear):
+    """Asks at each piece how far behind the thread is, and gives an order by the way."""
+
+    thread: DetectorThread
+
+    def __init__(self):
+        super().__init__()
+        self.behind_s, self.spared = [], []
+
+    def process(self, item):
+        self.behind_s.append(self.thread.stats().behind_s)
+        self.thread.shed(Shed.CAUSE)
+        return super().process(item)
+
+    def spare(self, *, cause, verifier):
+        self.spared.append((len(self.heard), cause, verifier))
+
+
+def test_audio_that_piled_up_counts_as_lag_until_it_is_processed_and_orders_are_followed_meanwhile():
+    """A source that was not read for 3 s gives all at once; the lag must not vanish with the read."""
+    source = ScriptedSource([noise(0, 48_000), EndOfStream.END])
+    ear, bus, clock = SlowEar(), MessageBus(), StreamClock()
+    thread = ear.thread = DetectorThread(
+        source, ear, MessageAssembler("test", clock), clock, bus, on_end=lambda: None
+    )
+    thread.run()
+    assert ear.behind_s == pytest.approx([3.0, 2.52, 2.04, 1.56, 1.08, 0.6, 0.12])
+    assert thread.stats().behind_s == 0
+    assert ear.spared == [(1, True, False)]
+    assert [item.start for item in ear.heard] == [7680 * k for k in range(7)]
+    assert ear.heard[-1].stop == 48_000
