@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
 	@echo "make test           the whole test suite, set-up included"
-	@echo "make faults         inject every fault for real and print how soon it was noticed (minutes)"
+	@echo "make faults         inject every fault while the baby cries, print how soon all was told (20 minutes)"
 	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
 	@echo "make test-arm64     on an emulated 64-bit ARM with the Debian of each Raspberry Pi OS, set-up included (minutes)"
 	@echo "make install        only the set-up: leaves $(BIN)/cradlewatch ready"
@@ -74,9 +74,11 @@ hub-if-possible: $(VENV)/.dev
 	@if tests/hub/setup.sh find >/dev/null; then $(MAKE) --no-print-directory $(VENV)/.hub || \
 		echo "Home Assistant cannot be set up here: the tests with it skip. make test-hub is the stage that needs it."; fi
 
-# Every fault of tests/faults, injected for real, and one table of them all. Root can give the monitor an SD card
-# of its own to break; without root, those faults are named as not injected.
+# Every fault of tests/faults, injected for real while the baby cries, and one table of them all: how soon each was
+# noticed and over, and how soon the cry reached hub, phone and speaker. Root can give the monitor disks of its own to
+# break; without root, those faults are named as not injected. FAULTS: parts of names, --markdown FILE, --json FILE.
 faults: $(VENV)/.dev
+	deploy/system-packages.sh faults
 	$(BIN)/python -m tests.faults.table $(FAULTS)
 
 # Not in the hashed lock: which build of torch fits depends on the machine. TRAIN_PACKAGES adds to it.

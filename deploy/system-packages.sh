@@ -1,7 +1,8 @@
 #!/bin/sh
-# Install the Debian packages that are missing. Usage: system-packages.sh run|test|headers|hub|arm64|deb
+# Install the Debian packages that are missing. Usage: system-packages.sh run|test|faults|headers|hub|arm64|deb
 #   run   what the service needs: PortAudio, and Python's venv module
 #   test  what the suite needs besides: a broker, a sound daemon as the virtual microphone, a judge of the unit
+#   faults  what the stage with the faults needs besides: disks of more kinds
 #   headers  what a Python library without a wheel is built with: Python's headers, and a compiler
 #   hub   what the stage with the real Home Assistant needs besides: a browser for its pages
 #   arm64 what the stage on an emulated 64-bit ARM needs besides: the emulator, and who fetches its Debian
@@ -11,11 +12,12 @@ set -eu
 case "${1:-}" in
     run) wanted="libportaudio2" ;;
     test) wanted="mosquitto mosquitto-clients libasound2-plugins alsa-utils pulseaudio pulseaudio-utils gcc libc6-dev e2fsprogs util-linux systemd" ;;
+    faults) wanted="fuse2fs dosfstools btrfs-progs" ;;
     headers) wanted="python3-dev gcc libc6-dev" ;;
     hub) wanted="chromium fonts-dejavu-core" ;;
     arm64) wanted="qemu-user-static debootstrap debian-archive-keyring" ;;
     deb) wanted="mmdebstrap systemd-container util-linux lintian" ;;
-    *) echo "usage: $0 run|test|headers|hub|arm64|deb" >&2; exit 2 ;;
+    *) echo "usage: $0 run|test|faults|headers|hub|arm64|deb" >&2; exit 2 ;;
 esac
 # There it comes in a wheel.
 [ "$1" != test ] || [ "$(uname -m)" = x86_64 ] || wanted="$wanted shellcheck"

@@ -67,6 +67,8 @@ class VirtualMicrophone:
         self.rate_hz = rate_hz
         # A UNIX socket's path has at most 107 bytes, and pytest's folders are long.
         self._folder = Path(tempfile.mkdtemp(prefix="mic-"))
+        self.beside = ""
+        """ALSA's lines for a device of another daemon; counts when devices are named or the daemon starts."""
         self._log = folder / "pulseaudio.log"
         self._daemon: subprocess.Popen[bytes] | None = None
         self._feeder: _Feeder | None = None
@@ -91,9 +93,7 @@ class VirtualMicrophone:
         # Without this a client silently starts a killed daemon again.
         (self._folder / "client.conf").write_text("autospawn = no\n")
         # Nothing of the machine's own ALSA set-up: its plug-ins differ from one to the next.
-        (self._folder / "asound.conf").write_text(
-            'pcm.default { type pulse hint { show on description "mic" } }\nctl.default { type pulse }\n'
-        )
+        self.name_devices("default")
         (self._folder / "mic.pa").write_text(self._script())
         try:
             self.restart()
@@ -177,6 +177,11 @@ class VirtualMicrophone:
         if wait:
             self._feeder.wait_until_fed(len(samples) / self.rate_hz + 20)
 
+    def hush(self) -> None:
+        """Pipe only: forget what was fed and has not entered yet."""
+        if self._feeder is not None:
+            self._feeder.hush()
+
     def hear(self, background: NDArray[np.int16] | None) -> None:
         """Pipe only: from now on hear ``background`` over and over; None: what it heard at first."""
         assert self._feeder is not None, "only a pipe microphone has a background"
@@ -207,7 +212,8 @@ class VirtualMicrophone:
     def name_devices(self, *names: str) -> None:
         """From now on PortAudio lists these devices, all of them this microphone, in this order."""
         devices = (f'pcm.{name} {{ type pulse hint {{ show on description "mic" }} }}\n' for name in names)
-        (self._folder / "asound.conf").write_text("".join(devices) + "ctl.default { type pulse }\n")
+        lines = [*devices, self.beside, "ctl.default { type pulse }\n"]
+        (self._folder / "asound.conf").write_text("".join(lines))
 
     def stall(self) -> None:
         """Pipe only: deliver nothing at all, as a frozen USB microphone does."""
@@ -265,6 +271,11 @@ class _Feeder:
     def hear(self, background: NDArray[np.int16] | None) -> None:
         silence = np.zeros(self._n_bytes // 2, np.int16)
         self._background = itertools.cycle(self._cut(silence if background is None else background))
+
+    def hush(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._chunks.get_nowait()
 
     def _cut(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
         data = samples.astype("<i2", casting="equiv").tobytes()

@@ -1,4 +1,5 @@
-"""Faults below the program: a clock that jumps, a sound card that another program holds. Needs gcc.
+"""Faults below the program: a clock that jumps, a microphone that another program holds, names of hosts that
+nobody knows. Needs gcc.
 
 The library ``preload.c`` comes before the C library in the program and is steered by files while it runs.
 """
@@ -23,6 +24,7 @@ class Below:
         self._clock = folder / "clock"
         self._device = folder / "device"
         self._device.touch()
+        self._resolver = folder / "resolver-hangs"
         self._holder: subprocess.Popen[bytes] | None = None
         self.shift(0.0)
         source = Path(__file__).with_name("preload.c")
@@ -57,8 +59,15 @@ class Below:
         wall_s, since_boot_s = self._shifted_s
         self.shift(wall_s + by_s, since_boot_s=since_boot_s)
 
+    def hang_resolver(self) -> None:
+        """From now on whoever asks for the address of a host waits."""
+        self._resolver.touch()
+
+    def answer_names(self) -> None:
+        self._resolver.unlink(missing_ok=True)
+
     def hold_device(self) -> None:
-        """Another program takes the sound card for itself."""
+        """Another program takes the microphone for itself."""
         self._holder = subprocess.Popen(
             ["flock", "--exclusive", str(self._device), "cat"],
             stdin=subprocess.PIPE,
@@ -74,6 +83,11 @@ class Below:
             except BlockingIOError:
                 return True
         return False
+
+    def release(self) -> None:
+        """Lift all."""
+        self.release_device()
+        self.answer_names()
 
     def release_device(self) -> None:
         if self._holder is not None:

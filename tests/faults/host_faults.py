@@ -10,12 +10,14 @@ from contextlib import closing
 from signal import SIGKILL
 
 from tests.broker import wait_until
+from tests.faults import tasks
 from tests.faults.below import HOUR_S
 from tests.faults.fault import Fault
 from tests.faults.live import LiveHouse
 from tests.faults.office import FIRMWARE, TEMPERATURE, VOLTAGE, OfficeHouse
 
 SET = "cradlewatch/nursery/set/sensitivity"
+DISK_WHY = "the disk is looked at every 2 s, and what hangs is waited for 1 s"
 
 
 def _intact(house: LiveHouse) -> None:
@@ -40,6 +42,25 @@ def _freeze(house: LiveHouse) -> None:
 def _thaw(house: LiveHouse) -> None:
     house.card.thaw()
     house.hub.publish(SET, "50")
+
+
+def _lock(house: LiveHouse) -> None:
+    """Another program holds all our databases as we start: what we have open, nobody else can lock."""
+    house.end()
+    house.lock_databases()
+    house.start()
+    wait_until(house.hears, "it listens", 40)
+
+
+def _unlock(house: LiveHouse) -> None:
+    house.unlock_databases()
+
+
+def _no_threads(house: LiveHouse) -> None:
+    """Before the first cry, at which one might be started that is not there yet."""
+    house.restart()
+    house.wait_until_well()
+    house.limit_tasks()
 
 
 def _starve(house: LiveHouse) -> None:
@@ -94,16 +115,70 @@ HOST = (
         lambda house: house.card.clear(),
         noticed_within_s=4.0,
         back_within_s=8.0,
-        quick=True,
+        why=DISK_WHY,
+    ),
+    *(
+        Fault(
+            f"disk full, {kind}",
+            kind,
+            lambda house: house.card.fill(),
+            "The disk with the state folder is full",
+            lambda house: house.card.clear(),
+            noticed_within_s=4.0,
+            back_within_s=8.0,
+            why=DISK_WHY,
+        )
+        for kind in ("ext4-4k", "btrfs", "tmpfs", "vfat")
+    ),
+    *(
+        Fault(
+            name,
+            house,
+            _freeze,
+            "controls.json cannot be written: the disk does not answer",
+            _thaw,
+            noticed_within_s=4.0,
+            back_within_s=8.0,
+            why=DISK_WHY,
+            quick=house == "live",
+            costs=frozenset() if house == "live" else frozenset({"status"}),
+        )
+        for name, house in (("disk hangs", "live"), ("disk over the network hangs", "fuse"))
     ),
     Fault(
-        "disk hangs",
+        "disk answers with errors",
         "live",
-        _freeze,
-        "controls.json cannot be written: the disk does not answer",
-        _thaw,
+        lambda house: house.card.die(),
+        "cannot be|read-only|error",
+        lambda house: house.card.replace(),
         noticed_within_s=4.0,
-        back_within_s=8.0,
+        back_within_s=10.0,
+        why=DISK_WHY,
+        costs=frozenset({"status"}),
+        then=_intact,
+    ),
+    Fault(
+        "databases locked by another program",
+        "live",
+        _lock,
+        "locked",
+        _unlock,
+        noticed_within_s=15.0,
+        back_within_s=15.0,
+        why="the time of a start; a file that cannot be had is tried again",
+        quick=True,
+        costs=frozenset({"status", "hub"}),
+    ),
+    Fault(
+        "no thread can be started any more",
+        "live",
+        _no_threads,
+        "",
+        lambda house: house.unlimit_tasks(),
+        quick=True,
+        costs=frozenset({"status", "hub"}),
+        missing=tasks.missing,
+        cuts={"speaker": "PortAudio makes a thread for each sound, and so does the sound system's library"},
     ),
     Fault(
         "disk has become read-only",
@@ -112,8 +187,8 @@ HOST = (
         "has become read-only",
         lambda house: house.card.replace(),
         noticed_within_s=4.0,
-        # That the folder was lost is told for a minute; here it counts that it can be written to.
         back_within_s=10.0,
+        why=DISK_WHY,
         costs=frozenset({"status"}),
         then=_intact,
     ),
@@ -125,6 +200,7 @@ HOST = (
         lambda house: None,
         noticed_within_s=5.0,
         back_within_s=75.0,
+        why="the machine is looked at every 2 s; that settings were lost is told for a minute",
         costs=frozenset({"status"}),
         then=_intact,
     ),
@@ -136,7 +212,6 @@ HOST = (
         lambda house: None,
         in_log=True,
         costs=frozenset({"status"}),
-        quick=True,
     ),
     Fault(
         "no file can be opened any more",
@@ -144,23 +219,28 @@ HOST = (
         _starve,
         "Nearly no file can be opened",
         lambda house: house.limit_files(limited=False),
-        # The hub hears of it within 2 s; to ask for the status takes 5 s before one gives up.
         noticed_within_s=8.0,
         back_within_s=8.0,
+        why="the hub hears of it within 2 s; who asks for the status gives up after 5 s",
         costs=frozenset({"status"}),
+        cuts={
+            "push": "a new connection is a new file",
+            "speaker": "its sound goes through a new file",
+        },
     ),
     Fault(
         "clock jumps an hour forward",
         "live",
         lambda house: house.below.jump(HOUR_S),
         "The clock jumped forward",
-        noticed_within_s=3.0,
+        renews=True,
     ),
     Fault(
         "clock jumps an hour back",
         "live",
         lambda house: house.below.jump(-HOUR_S),
         "The clock jumped back",
+        renews=True,
     ),
     Fault(
         "clock was never set",
@@ -168,6 +248,7 @@ HOST = (
         lambda house: house.below.shift(-time.time()),
         "The clock has not been set",
         lambda house: house.below.shift(0.0),
+        renews=True,
     ),
     Fault(
         "nobody reads the log, its pipe is full",
@@ -177,6 +258,7 @@ HOST = (
         lambda house: house.read_log(read=True),
         noticed_within_s=10.0,
         back_within_s=15.0,
+        why="100 lines have to be written, and a line may wait for a while",
     ),
     Fault(
         "power cut, eight times",
@@ -184,9 +266,11 @@ HOST = (
         _power_cuts,
         "service.ready",
         lambda house: None,
-        # The time of eight restarts.
         noticed_within_s=240.0,
         back_within_s=20.0,
+        why="the time of eight starts",
+        later_s=15.0,
+        later_why="the power comes back with the cry, and the service starts",
         in_log=True,
         costs=frozenset({"status", "hub"}),
         then=_check_files,
@@ -197,7 +281,6 @@ HOST = (
         lambda house: house.lay(TEMPERATURE, "84000"),
         "hotter than 80 degrees",
         lambda house: house.lay(TEMPERATURE, "51540"),
-        quick=True,
     ),
     Fault(
         "under-voltage, firmware's flags",
@@ -227,6 +310,7 @@ HOST = (
         "Supervision has not come round",
         _let_main_go,
         noticed_within_s=12.5,
+        why="10 s in which main has not come round, and the answer",
         then=_was_not_fed,
     ),
 )

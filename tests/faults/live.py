@@ -1,7 +1,8 @@
 """The real program in a process of its own, with everything that may fail around it.
 
 Microphone: PulseAudio, fed from here. Hub: Mosquitto with TLS, password and access list, the network a proxy.
-Disk: an SD card of its own where root can mount one. Clock and sound card: ``below``.
+Phone: a web hook through Apprise. Speaker: PortAudio into a sound daemon of its own. Disk: one of its own,
+which root can mount. Clock, sound card and names of hosts: ``below``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import resource
 import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,14 +24,13 @@ from typing import Self
 
 from monitor.detect.artifacts import default_folder
 from tests import virtual_microphone
-from tests.broker import Authority, Mosquitto, Subscriber, wait_until
-from tests.faults import below, card
+from tests.broker import Authority, Mosquitto, free_port, wait_until
+from tests.faults import below, card, speaker
 from tests.faults.below import Below
-from tests.faults.card import SdCard
-from tests.faults.proxy import Proxy
+from tests.faults.card import Kind, SdCard
+from tests.faults.household import FAULT_AFTER_S, HANG_OVER_S, KEEPALIVE_S, SOUNDER_AFTER_S, Household
+from tests.faults.tasks import TaskLimit
 from tests.faults.watcher import Watcher
-from tests.signals import noise
-from tests.virtual_microphone import VirtualMicrophone
 
 ROOT = Path(__file__).parents[2]
 DEVICE = "nursery"
@@ -37,16 +39,20 @@ ACL = "user monitor\ntopic readwrite #\nuser hub\ntopic readwrite #\n"
 DENYING = "user monitor\ntopic read #\ntopic write cradlewatch/nursery/health\nuser hub\ntopic readwrite #\n"
 
 
-def missing() -> str:
-    return virtual_microphone.ABSENT or below.MISSING or card.missing()
+def missing(kind: Kind = "ext4-1k") -> str:
+    return virtual_microphone.ABSENT or below.MISSING or card.missing(kind)
 
 
-class LiveHouse:
+class LiveHouse(Household):
     """Also a :class:`tests.faults.fault.House`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, kind: Kind = "ext4-1k") -> None:
+        super().__init__(folder, DEVICE)
+        self._kind: Kind = kind
         self._stack = ExitStack()
+        self.limit: TaskLimit | None = None
+        self.callers: list[socket.socket] = []
+        self._locks: list[sqlite3.Connection] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -58,28 +64,20 @@ class LiveHouse:
         self._stack.close()
 
     def _furnish(self, stack: ExitStack) -> None:
-        self.microphone = stack.enter_context(
-            VirtualMicrophone(self.folder, "pipe", background=noise(10.0, -55.0))
-        )
-        self.microphone.name_devices("default", DEVICE)
         self.authority = Authority.create(self.folder / "authority")
-        self.broker = stack.enter_context(
-            Mosquitto(self.folder / "broker", users=USERS, acl=ACL, authority=self.authority)
-        )
-        self.proxy = Proxy(self.broker.port)
-        stack.callback(self.proxy.close)
-        self.hub = stack.enter_context(
-            Subscriber(self.broker.port, user=("hub", "hub"), ca_file=self.authority.ca_file)
-        )
-        self.card = stack.enter_context(SdCard(self.folder / "sd"))
+        broker = Mosquitto(self.folder / "broker", users=USERS, acl=ACL, authority=self.authority)
+        self.furnish(stack, broker, authority=self.authority)
+        self.microphone.name_devices("default", DEVICE)
+        self.card = stack.enter_context(SdCard(self.folder / "sd", self._kind))
         self.below = Below(self.folder / "below")
-        stack.callback(self.below.release_device)
+        stack.callback(self.below.release)
         self.models = default_folder()
         self.artifacts = self.folder / "artifacts"
         shutil.copytree(self.models, self.artifacts)
         (self.folder / "password").write_text("sesame\n")
         self.state = self.card.path / DEVICE
         self.watcher = Watcher(self.state / "status.sock", self.hub, DEVICE)
+        self.metrics_port, self.callback_port = free_port(), free_port()
         self._log_read = threading.Event()
         self._log_read.set()
         self.process = self._start()
@@ -109,13 +107,23 @@ class LiveHouse:
             "device.id": DEVICE,
             "microphone.device": DEVICE,
             "microphone.rate_hz": 16_000,
-            "mqtt.host": "127.0.0.1",
+            "mqtt.host": "localhost",
             "mqtt.port": self.proxy.port,
             "mqtt.tls": "true",
             "mqtt.ca_file": self.authority.ca_file,
             "mqtt.username": "monitor",
             "mqtt.password_file": self.folder / "password",
-            "mqtt.keepalive_s": 5,
+            "mqtt.keepalive_s": KEEPALIVE_S,
+            "push.channels_file": self.channels,
+            "push.fault_after_s": FAULT_AFTER_S,
+            "push.callback_listen": f"127.0.0.1:{self.callback_port}",
+            "push.callback_url": f"http://127.0.0.1:{self.callback_port}",
+            "metrics.listen": f"127.0.0.1:{self.metrics_port}",
+            "sounder.enabled": "true",
+            "sounder.device": speaker.DEVICE,
+            "sounder.after_s": SOUNDER_AFTER_S,
+            "detect.hang_over_s": HANG_OVER_S,
+            "detect.cool_down_s": 0,
             "service.state_dir": self.card.path,
             "service.disk_low_mb": 2,
             "detect.artifacts": self.artifacts,
@@ -149,12 +157,36 @@ class LiveHouse:
     # --- what faults need ---------------------------------------------------------------------------
 
     def capture_child(self) -> int:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").parent.parent
-        found = [
-            int(child) for task in children.iterdir() for child in (task / "children").read_text().split()
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        children = [
+            int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()
         ]
+        found = [child for child in children if b"capture" in Path(f"/proc/{child}/cmdline").read_bytes()]
         assert found, "there is no capture child"
         return found[0]
+
+    def limit_tasks(self) -> None:
+        """Not one thread more, and not one process, than there are now."""
+        self.limit = TaskLimit(self.process.pid)
+        self._stack.callback(self.limit.remove)
+        self.limit.close_in()
+
+    def unlimit_tasks(self) -> None:
+        assert self.limit is not None
+        self.limit.lift()
+
+    def lock_databases(self) -> None:
+        """Keep all databases of the state folder locked for writing, as long as it can be had."""
+        for path in sorted(self.state.glob("*.sqlite")):
+            database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            database.execute("BEGIN EXCLUSIVE")
+            self._locks.append(database)
+
+    def unlock_databases(self) -> None:
+        while self._locks:
+            database = self._locks.pop()
+            database.execute("ROLLBACK")
+            database.close()
 
     def read_log(self, *, read: bool) -> None:
         """Whether anybody reads what the service writes to stderr."""
@@ -176,9 +208,15 @@ class LiveHouse:
         _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (3 if limited else hard, hard))
 
-    def restart(self, *, how: signal.Signals = signal.SIGTERM) -> None:
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(how)
         self.process.wait(30)
+
+    def restart(self, *, how: signal.Signals = signal.SIGTERM) -> None:
+        self.end(how)
+        self.start()
+
+    def start(self) -> None:
         self.process = self._start()
 
     def serve(
@@ -199,10 +237,16 @@ class LiveHouse:
 
     def stop(self) -> None:
         self._log_read.set()
+        self.unlock_databases()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
         self.process.wait(20)
+
+    def hears(self) -> bool:
+        """Audio comes in, whatever else is wrong."""
+        report = self.watcher.report()
+        return bool(report.get("microphone_ok") and report.get("counters", {}).get("audio_s"))
 
     def wait_until_well(self) -> None:
         wait_until(self.is_well, f"well; it says {self.ways()}", 40)

@@ -13,8 +13,11 @@ from tests.faults.live import DEVICE, LiveHouse
 from tests.signals import full_scale_square, noise, silence
 
 NO_AUDIO = "The microphone delivers no audio"
+DEAF = "nothing is heard"
 SILENCE_S = 13.0
-"""The limit of 10 s by default, and a look a second."""
+SILENCE_WHY = "silence is called a fault after 10 s; then a look, and the hop to the hub"
+CLIPPED_WHY = "a mean over 10 s falls from 1 to 0.02 in 39 s"
+OFFSET_WHY = "a mean over 10 s rises and falls through 0.2 of full scale within 10 s"
 
 
 def _replug_elsewhere(house: LiveHouse) -> None:
@@ -46,11 +49,39 @@ def _hear(samples: np.ndarray):
 
 def _as_before(house: LiveHouse) -> None:
     house.microphone.hear(None)
+    house.distort(None)
+
+
+def _clipped(samples: np.ndarray) -> np.ndarray:
+    return np.clip(100.0 * samples, -32768, 32767).astype(np.int16)
+
+
+def _clip(house: LiveHouse) -> None:
+    """The gain is far too high, and there is a lot to hear."""
+    house.microphone.hear(full_scale_square(1.0))
+    house.distort(_clipped)
+
+
+def _shifted(samples: np.ndarray) -> np.ndarray:
+    return np.clip(samples.astype(np.int32) + 14_000, -32768, 32767).astype(np.int16)
+
+
+def _shift(house: LiveHouse) -> None:
+    house.microphone.hear(_shifted(noise(1.0, -50.0)))
+    house.distort(_shifted)
 
 
 MICROPHONE = (
-    # The first in a new house: it heals within a second, and that audio was lost is told for a minute.
-    Fault("capture process killed", "live", _kill_child, f"Audio was lost|{NO_AUDIO}", then=_hears_on),
+    # It heals within two seconds; that audio was lost is told for a minute.
+    Fault(
+        "capture process killed",
+        "live",
+        _kill_child,
+        f"Audio was lost|{NO_AUDIO}",
+        then=_hears_on,
+        later_s=2.0,
+        later_why="a new process listens within 2 s",
+    ),
     Fault(
         "sound daemon killed",
         "live",
@@ -58,6 +89,7 @@ MICROPHONE = (
         NO_AUDIO,
         lambda house: house.microphone.restart(),
         quick=True,
+        deaf=DEAF,
     ),
     Fault(
         "unplugged",
@@ -65,6 +97,7 @@ MICROPHONE = (
         lambda house: house.microphone.unplug(),
         NO_AUDIO,
         lambda house: house.microphone.plug_in(),
+        deaf=DEAF,
     ),
     Fault(
         "plugged in again under another index",
@@ -72,6 +105,7 @@ MICROPHONE = (
         lambda house: house.microphone.unplug(),
         NO_AUDIO,
         _replug_elsewhere,
+        deaf=DEAF,
     ),
     Fault(
         "source stalled",
@@ -79,6 +113,7 @@ MICROPHONE = (
         lambda house: house.microphone.stall(),
         NO_AUDIO,
         lambda house: house.microphone.resume(),
+        deaf=DEAF,
     ),
     Fault(
         "sound daemon frozen",
@@ -86,6 +121,7 @@ MICROPHONE = (
         lambda house: house.microphone.freeze(),
         NO_AUDIO,
         lambda house: house.microphone.thaw(),
+        deaf=DEAF,
     ),
     Fault(
         "held by another program",
@@ -93,10 +129,28 @@ MICROPHONE = (
         _grab,
         f"{NO_AUDIO}.*(in use by another program|none at all)",
         lambda house: house.below.release_device(),
+        deaf=DEAF,
     ),
     # It heals without anybody's help.
-    Fault("capture process frozen", "live", _freeze_child, NO_AUDIO, lambda house: None),
-    Fault("digital silence", "live", _hear(silence(1.0)), "digital silence", _as_before, SILENCE_S),
+    Fault(
+        "capture process frozen",
+        "live",
+        _freeze_child,
+        NO_AUDIO,
+        lambda house: None,
+        later_s=4.0,
+        later_why="it is killed when it has been silent for 2 s, and a new one listens within 2 s",
+    ),
+    Fault(
+        "digital silence",
+        "live",
+        _hear(silence(1.0)),
+        "digital silence",
+        _as_before,
+        SILENCE_S,
+        why=SILENCE_WHY,
+        deaf=DEAF,
+    ),
     Fault(
         "muted in the sound system",
         "live",
@@ -104,6 +158,8 @@ MICROPHONE = (
         "digital silence",
         lambda house: house.microphone.mute(muted=False),
         SILENCE_S,
+        why=SILENCE_WHY,
+        deaf=DEAF,
     ),
     Fault(
         "one value for ever",
@@ -112,17 +168,11 @@ MICROPHONE = (
         "one constant value",
         _as_before,
         SILENCE_S,
+        why=SILENCE_WHY,
+        deaf=DEAF,
     ),
-    Fault("clipping", "live", _hear(full_scale_square(1.0)), "clips", _as_before, 5.0, 30.0),
-    Fault(
-        "direct current",
-        "live",
-        _hear((noise(1.0, -50.0) + 14_000).astype(np.int16)),
-        "far off zero",
-        _as_before,
-        15.0,
-        30.0,
-    ),
+    Fault("clipping", "live", _clip, "clips", _as_before, 5.0, 45.0, why=CLIPPED_WHY),
+    Fault("direct current", "live", _shift, "far off zero", _as_before, 15.0, 30.0, why=OFFSET_WHY),
     Fault(
         "half the sample rate it says",
         "live",
@@ -131,5 +181,7 @@ MICROPHONE = (
         lambda house: house.microphone.pace(1.0),
         15.0,
         15.0,
+        why="the rate is measured over 8 s, 4 s after a start",
+        deaf="at half the rate a cry is an octave lower, and no cry",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -13,18 +14,27 @@ from typing import Self
 
 import structlog
 
-from monitor.config import Config, DeviceConfig, JsonlConfig, MqttConfig, PushConfig, ServiceConfig
+from monitor.config import (
+    Config,
+    DetectConfig,
+    DeviceConfig,
+    JsonlConfig,
+    MqttConfig,
+    PushConfig,
+    ServiceConfig,
+    SounderConfig,
+)
+from monitor.events.bus import MessageQueue
 from monitor.service.app import build_service
 from monitor.service.machine import Machine
 from monitor.service.service import Service
 from monitor.service.state_folder import open_state_folder
 from monitor.types import DetectorOutput
 from tests import virtual_microphone
-from tests.broker import Mosquitto, Subscriber, wait_until
+from tests.broker import Mosquitto, wait_until
+from tests.faults import speaker
+from tests.faults.household import FAULT_AFTER_S, HANG_OVER_S, KEEPALIVE_S, SOUNDER_AFTER_S, Household
 from tests.faults.watcher import Watcher
-from tests.signals import noise
-from tests.sinks.receivers import HttpReceiver
-from tests.virtual_microphone import VirtualMicrophone
 
 DEVICE = "office"
 TEMPERATURE = Path("sys/class/thermal/thermal_zone0/temp")
@@ -36,33 +46,14 @@ def missing() -> str:
     return virtual_microphone.ABSENT
 
 
-class Phone:
-    """A parent's phone, reached by direct push."""
-
-    def __init__(self, receiver: HttpReceiver) -> None:
-        self._receiver = receiver
-
-    def channels(self, folder: Path) -> Path:
-        path = folder / "channels.toml"
-        path.write_text(f'[[channel]]\nname = "phone"\nurl = "json://127.0.0.1:{self._receiver.port}"\n')
-        path.chmod(0o600)
-        return path
-
-    def refuse(self) -> None:
-        self._receiver.answers.extend([503] * 1000)
-
-    def accept(self) -> None:
-        self._receiver.answers.clear()
-
-
-class OfficeHouse:
+class OfficeHouse(Household):
     """Also a :class:`tests.faults.fault.House`.
 
     ``on_hop`` is called on the detector's thread with all that it says, ``fault`` on main once a second.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, DEVICE)
         self._stack = ExitStack()
         self._release = threading.Event()
         self.exit_code: int | None = None
@@ -80,15 +71,10 @@ class OfficeHouse:
         self._stack.close()
 
     def _furnish(self, stack: ExitStack) -> None:
-        self.microphone = stack.enter_context(
-            VirtualMicrophone(self.folder, "pipe", background=noise(10.0, -55.0))
-        )
+        self.furnish(stack, Mosquitto(self.folder / "broker"))
         before = dict(os.environ)
         stack.callback(os.environ.update, before)
         os.environ.update(self.microphone.environment)
-        self.broker = stack.enter_context(Mosquitto(self.folder / "broker"))
-        self.hub = stack.enter_context(Subscriber(self.broker.port))
-        self.phone = Phone(stack.enter_context(HttpReceiver()))
         self.fifo = self.folder / "events"
         os.mkfifo(self.fifo)
         self._read_events = threading.Event()
@@ -131,9 +117,11 @@ class OfficeHouse:
     def start(self) -> None:
         config = Config(
             device=DeviceConfig(id=DEVICE),
-            mqtt=MqttConfig(host=self.broker.host, port=self.broker.port),
+            detect=DetectConfig(hang_over_s=HANG_OVER_S, cool_down_s=0.0),
+            mqtt=MqttConfig(host="localhost", port=self.proxy.port, keepalive_s=KEEPALIVE_S),
             jsonl=JsonlConfig(path=self.fifo),
-            push=PushConfig(channels_file=self.phone.channels(self.folder)),
+            push=PushConfig(channels_file=self.channels, fault_after_s=FAULT_AFTER_S),
+            sounder=SounderConfig(enabled=True, device=speaker.DEVICE, after_s=SOUNDER_AFTER_S),
             service=ServiceConfig(memory_mb=100_000, stop_timeout_s=3.0),
         )
         self._release.clear()
@@ -197,9 +185,18 @@ class OfficeHouse:
         else:
             self._read_events.clear()
 
-    def event_log_is_stuck(self) -> bool:
-        queues = {worker.name: worker.stats().queue for worker in self.service._workers}
-        return queues["jsonl"].depth > 60
+    def fill_event_log(self) -> None:
+        """Nobody reads it any more, and not a byte fits into its pipe."""
+        self.read_events(read=False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(self._fifo, b"\n" * 4096):
+                pass
+        with contextlib.suppress(BlockingIOError):
+            while os.write(self._fifo, b"\n"):
+                pass
+
+    def event_log_queue(self) -> MessageQueue:
+        return next(worker._queue for worker in self.service._workers if worker.name == "jsonl")
 
     def each_hop(self, action) -> None:
         self._on_hop = action

@@ -1,12 +1,15 @@
 /* Faults below the program, which no public interface injects. Loaded before the C library's own functions.
  *
  * The folder $FAULTS_DIR steers it while the program runs: "clock" holds two 64-bit numbers, nanoseconds by
- * which the wall clock and the time since boot are off; whoever locks "device" holds the sound card alone.
+ * which the wall clock and the time since boot are off; whoever locks "device" holds the microphone alone; as
+ * long as there is "resolver-hangs", names of hosts are asked for in vain.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -70,7 +73,7 @@ int snd_pcm_open(void **pcm, const char *name, int stream, int mode)
     int (*real_open)(void **, const char *, int, int);
     void *library;
     int device = control_file("device", O_RDWR);
-    if (device >= 0) {
+    if (device >= 0 && stream == 1) { /* SND_PCM_STREAM_CAPTURE */
         int taken = flock(device, LOCK_EX | LOCK_NB);
         close(device);
         if (taken != 0)
@@ -81,4 +84,22 @@ int snd_pcm_open(void **pcm, const char *name, int stream, int mode)
         return -ENODEV;
     real_open = (int (*)(void **, const char *, int, int))dlsym(library, "snd_pcm_open");
     return real_open(pcm, name, stream, mode);
+}
+
+/* As a resolver whose server never answers. An address in digits asks nobody. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+    static int (*real_getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    unsigned char address[sizeof(struct in6_addr)];
+    if (real_getaddrinfo == NULL)
+        real_getaddrinfo = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
+            RTLD_NEXT, "getaddrinfo");
+    if (node != NULL && inet_pton(AF_INET, node, address) != 1 && inet_pton(AF_INET6, node, address) != 1) {
+        int waits;
+        while ((waits = control_file("resolver-hangs", O_RDONLY)) >= 0) {
+            close(waits);
+            usleep(50000);
+        }
+    }
+    return real_getaddrinfo(node, service, hints, result);
 }

@@ -19,6 +19,8 @@ class Proxy:
         self._to = port
         self._open = threading.Event()
         self._open.set()
+        self._back = threading.Event()
+        self._back.set()
         self._cut = False
         self.delay_s = 0.0
         """Each part of the traffic takes that long."""
@@ -35,6 +37,14 @@ class Proxy:
         """Half-open: nobody closes anything, and nothing arrives."""
         self._open.clear()
 
+    def withhold(self) -> None:
+        """What is sent arrives, and no answer comes back."""
+        self._back.clear()
+
+    def answer(self) -> None:
+        """Let the answers that were withheld, and all others, come back."""
+        self._back.set()
+
     def cut(self) -> None:
         """Close every connection, and every new one at once."""
         self._cut = True
@@ -47,11 +57,13 @@ class Proxy:
         self._cut = False
         self.delay_s = self.bytes_per_s = 0.0
         self._open.set()
+        self._back.set()
 
     def close(self) -> None:
         self._listening.close()
         self.cut()
         self._open.set()
+        self._back.set()
 
     def _accept(self) -> None:
         while True:
@@ -69,12 +81,13 @@ class Proxy:
             far.settimeout(None)
             with self._lock:
                 self._sockets |= {near, far}
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=pair, name="proxy-pump", daemon=True).start()
+            for way in ((near, far, self._open), (far, near, self._back)):
+                threading.Thread(target=self._pump, args=way, name="proxy-pump", daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, gate: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                gate.wait()
                 self._open.wait()
                 time.sleep(self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0.0))
                 self._open.wait()

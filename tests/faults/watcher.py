@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Final
 
 from monitor.errors import MonitorError
 from monitor.service.status_socket import ask
 from tests.broker import Subscriber
+
+ANSWERED_WITHIN_S: Final = 1.0
+"""The other ways must not wait for one that hangs."""
 
 
 class Watcher:
@@ -21,14 +26,27 @@ class Watcher:
         self._losses: set[str] = set()
         self._lines: list[str] = []
         self._lock = threading.Lock()
+        self._asker = ThreadPoolExecutor(1, "status-asker")
+        self._asked: Future[dict] | None = None
 
     def log(self, line: str) -> None:
         with self._lock:
             self._lines.append(line)
 
     def report(self) -> dict:
+        """What the status says now; empty when it says nothing, or not soon."""
+        if self._asked is not None and self._asked.done():
+            self._answer(self._asked)  # of long ago
+        if self._asked is None:
+            # On a thread, for to find a socket on a disk that hangs takes as long as that hangs.
+            self._asked = self._asker.submit(ask, self._status)
+        wait([self._asked], ANSWERED_WITHIN_S)
+        return self._answer(self._asked) if self._asked.done() else {}
+
+    def _answer(self, asked: Future[dict]) -> dict:
+        self._asked = None
         try:
-            return ask(self._status)
+            return asked.result()
         except MonitorError:
             self._losses.add("status")
             return {}
@@ -56,6 +74,11 @@ class Watcher:
         delivers = not any(report.get("sinks", {"": "absent"}).values())
         return bool(mine and theirs and delivers and report.get("counters", {}).get("audio_s"))
 
+    def is_calm(self) -> bool:
+        """The hub sees no cry."""
+        crying = self._hub.last(f"{self._base}/crying")
+        return bool(crying) and json.loads(crying)["state"] == "OFF"
+
     def losses(self) -> list[str]:
         gone = any(message.payload == "offline" for message in self._of_availability())
         return sorted(self._losses | ({"hub"} if gone else set()))
@@ -64,11 +87,12 @@ class Watcher:
         self._losses.clear()
         with self._lock:
             self._lines.clear()
-        # The latest health stays: a hub keeps it too.
-        kept = self._hub.last(f"{self._base}/health")
+        # The latest states stay: a hub keeps them too.
+        topics = [f"{self._base}/{kind}" for kind in ("health", "crying")]
+        kept = [(topic, payload) for topic in topics if (payload := self._hub.last(topic)) is not None]
         self._hub.forget()
-        if kept is not None:
-            self._hub.keep(f"{self._base}/health", kept)
+        for topic, payload in kept:
+            self._hub.keep(topic, payload)
 
     def _of_availability(self) -> list:
         return [message for message in self._hub.received if message.topic == f"{self._base}/availability"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default
@@ -29,6 +30,8 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    arrived_s: float = field(default_factory=time.monotonic)
+    """Monotonic."""
 
     @property
     def json(self) -> dict:
@@ -37,6 +40,11 @@ class Received:
     @property
     def form(self) -> dict[str, str]:
         return dict(parse_qsl(self.body.decode()))
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Who did not wait for the answer has tried again since."""
 
 
 class HttpReceiver:
@@ -79,7 +87,7 @@ class HttpReceiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
