@@ -84,6 +84,11 @@ class EpisodeMessage(Message):
         """The onset by the clock as it stands now."""
         return self.onset_at + self.clock_step
 
+    @property
+    def known_at(self) -> datetime:
+        """The detection by the clock as it stands now."""
+        return self.detected_at + self.clock_step
+
 
 class TelemetryMessage(Message):
     """Level and score now, at a modest rate. Only the newest matters."""

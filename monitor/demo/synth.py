@@ -161,6 +161,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("audio", type=Path, metavar="OUT.flac")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(argv)
+    if options.audio.exists() and not options.audio.with_suffix(".json").exists():
+        parser.error(f"{options.audio} exists and was not made by this program: name another file")
     truth = write(nursery(options.seed), options.audio)
     sys.stdout.write(f"{options.audio} and {truth} written\n")
     return 0

@@ -39,7 +39,7 @@ class AlertTracker:
             if message.episode_id == self.alert.episode_id:
                 self.alert = Alert()
         elif message.episode_id == self.alert.episode_id:
-            self.alert = replace(self.alert, escalation=message.escalation, since=_known_at(message))
+            self.alert = replace(self.alert, escalation=message.escalation, since=message.known_at)
             if (
                 self.alert.state == "acknowledged"
                 and message.escalation - self._acknowledged_escalation >= self._holds_for
@@ -48,7 +48,7 @@ class AlertTracker:
                     self.alert, state="unacknowledged", acknowledged_at=None, acknowledged_by=""
                 )
         else:
-            self.alert = Alert("unacknowledged", message.episode_id, _known_at(message), message.escalation)
+            self.alert = Alert("unacknowledged", message.episode_id, message.known_at, message.escalation)
 
     def acknowledge(self, episode_id: str | None, at: datetime, by: str) -> bool:
         """Somebody knows; None means whichever cries now. False when there is nothing to acknowledge.
@@ -61,7 +61,3 @@ class AlertTracker:
             self._acknowledged_escalation = self.alert.escalation
             self.alert = replace(self.alert, state="acknowledged", acknowledged_at=at, acknowledged_by=by)
         return True
-
-
-def _known_at(message: EpisodeMessage) -> datetime:
-    return message.detected_at + message.clock_step

@@ -162,7 +162,7 @@ def episode_record(message: EpisodeMessage, before: Episode | None) -> Episode:
     return Episode(
         id=message.episode_id,
         onset_s=message.began_at.timestamp(),
-        detected_s=(message.detected_at + message.clock_step).timestamp(),
+        detected_s=message.known_at.timestamp(),
         until_s=until.timestamp(),
         ended=message.event_type == "ended",
         duration_s=message.duration_s,

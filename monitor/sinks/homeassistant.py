@@ -134,7 +134,10 @@ def _sound(message: TelemetryMessage) -> str:
 
 
 def _episode(message: EpisodeMessage, topics: Topics, event_expiry_s: int) -> list[Publication]:
-    details = _content(message)
+    # By the clock as it stands: the hub shows since when, and puts it beside the end.
+    details = _content(
+        message.model_copy(update={"onset_at": message.began_at, "detected_at": message.known_at})
+    )
     state = {"state": "OFF" if message.event_type == "ended" else "ON", **details}
     made = [Publication(topics.crying, _json(state), retain=True)]
     episode = {key: details[key] for key in ("episode_id", "onset_at")}

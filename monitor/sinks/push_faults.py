@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.messages import HealthMessage
+from monitor.messages import CLOCK_STEP, HealthMessage
 from monitor.sinks import push_text as text
 from monitor.sinks.push_chain import Chain
 from monitor.sinks.push_notes import Notification, Now, Recipient, Urgency
@@ -38,6 +38,8 @@ class _Fault:
     """Since when all is well again; what is lost again soon has been lost all along."""
     since: datetime | None = None
     """When those who were told know it to have begun."""
+    since_s: float | None = None
+    """The same on the monotonic clock, which nobody sets; None if an earlier process has told it."""
     reason: str = ""
     is_over: bool = False
 
@@ -128,7 +130,8 @@ class FaultWatch:
         fault.reason = reason
         if fault.lost_s is None:
             fault.lost_s = now.monotonic_s
-            fault.since = fault.since or now.local
+            if fault.since is None:
+                fault.since, fault.since_s = now.local, now.monotonic_s
         elif fault.well_s is not None:
             # A loose plug: what counts is for how long it was lost in all.
             fault.lost_s += now.monotonic_s - fault.well_s
@@ -145,7 +148,7 @@ class FaultWatch:
             key=f"fault-{kind}-{fault.since:%Y%m%dT%H%M%S}.{fault.chain.sent}",
             tag=f"fault-{kind}",
             title=text.fault_title(self._settings.device_name, kind),
-            text=text.fault_text(kind, fault.since, now.local.tzinfo, fault.reason),
+            text=text.fault_text(kind, _since(fault, fault.since, now), now.local.tzinfo, fault.reason),
             urgency=_URGENCY[kind],
             recipients=names,
             lasts_s=LASTS_S,
@@ -157,10 +160,18 @@ class FaultWatch:
     def _all_clear(self, kind: str, fault: _Fault, since: datetime, now: Now) -> Notification:
         key = f"fault-{kind}-{since:%Y%m%dT%H%M%S}.over"
         title = text.back_title(self._settings.device_name, kind)
-        body = text.back_text(kind, since, now.local, now.local.tzinfo)
+        body = text.back_text(kind, _since(fault, since, now), now.local, now.local.tzinfo)
         names = tuple(fault.chain.told)
         # A parent who sits up because of it may go back to sleep: it is no quiet note.
         return Notification(key, _over_tag(kind), title, body, Urgency.NORMAL, names, LASTS_S)
+
+
+def _since(fault: _Fault, since: datetime, now: Now) -> datetime:
+    """``since`` by the clock as it stands now: a Raspberry Pi often boots with an old time and no network."""
+    if fault.since_s is None:
+        return since
+    by_length = now.local - timedelta(seconds=now.monotonic_s - fault.since_s)
+    return by_length if abs(by_length - since) > CLOCK_STEP else since
 
 
 def _over_tag(kind: str) -> str:

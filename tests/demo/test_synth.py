@@ -121,3 +121,12 @@ def test_command_writes_audio_and_truth(tmp_path, capsys, monkeypatch, scene):
     assert np.array_equal(audio, scene.samples)
     assert json.loads((tmp_path / "evening.json").read_text())["seed"] == synth.SEED
     assert "evening.flac" in capsys.readouterr().out
+
+
+def test_a_recording_of_somebody_else_is_not_replaced(tmp_path, capsys):
+    mine = tmp_path / "mine.flac"
+    mine.write_bytes(b"fLaC, my own")
+    with pytest.raises(SystemExit):
+        synth.main([str(mine)])
+    assert "was not made by this program" in capsys.readouterr().err
+    assert mine.read_bytes() == b"fLaC, my own"

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,14 @@ def test_nothing_published_holds_the_password(message):
     published = [discovery(), *made(message)]
     assert not any("hunter2" in publication.payload for publication in published)
     assert "hunter2" not in repr(SETTINGS)
+
+
+def test_a_clock_that_is_set_while_the_baby_cries_sets_the_onset_in_the_hub():
+    step = timedelta(hours=9)
+    ended = episode("ended", duration_s=17.0)
+    later = ended.model_copy(update={"time": ended.time + step, "ended_at": ended.time + step})
+    for made in homeassistant.publications(later, TOPICS, event_expiry_s=300):
+        details = json.loads(made.payload)
+        assert details["onset_at"] == "2026-11-22T12:04:05.678Z"
+        assert details["detected_at"] == "2026-11-22T12:04:06.398Z"
+        assert details["ended_at"] == "2026-11-22T12:04:22.678Z"

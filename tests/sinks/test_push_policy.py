@@ -575,3 +575,15 @@ def test_whatever_happens_keys_are_unique_and_nothing_follows_an_acknowledgement
     assert len(set(keys)) == len(keys)
     assert all(n.recipients and n.lasts_s > 0 and n.title and n.text for n in night.sent)
     assert PolicyState.from_json(night.policy.state.to_json()) == night.policy.state
+
+
+def test_a_fault_of_an_old_clock_is_told_by_the_clock_as_it_stands():
+    night = Night(fault_after_s=30)
+    night.hub = False
+    night.live(5)
+    night.clock.local += dt.timedelta(hours=9)  # the time server answers
+    (lost,) = night.live(40)
+    assert lost.text.startswith("The link to the home hub is lost since 05:00.")
+    night.hub = True
+    (back,) = night.live(40)
+    assert back.text == "The home hub is reached again. The fault lasted from 05:00 to 05:00."
