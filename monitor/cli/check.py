@@ -10,6 +10,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,15 +22,20 @@ from monitor.cli.options import add_config_options, load
 from monitor.config import Config
 from monitor.detect.loading import load_pipeline, verify_artifacts
 from monitor.errors import MonitorError
-from monitor.service.app import audio_source, detector_settings, mqtt_settings
+from monitor.service.app import audio_source, detector_settings, mqtt_settings, signal_limits
 from monitor.service.push import push_settings
-from monitor.service.signal_watch import SignalWatch
+from monitor.service.signal_judgement import QUIET, SignalLimits, signal_troubles
+from monitor.service.signal_watch import SignalStats, SignalWatch
+from monitor.service.trouble import Concern
 from monitor.sinks.mqtt_probe import probe
 from monitor.sinks.push_channels import Channel
-from monitor.types import SILENCE_DBFS, Block, EndOfStream, Gap, samples
+from monitor.types import SILENCE_DBFS, Block, EndOfStream
 from monitor.words import plain
 
 LISTEN_S: Final = 2.0
+PATIENCE_S: Final = 12.0
+"""Where nothing was heard: longer than the service takes to call it silence."""
+SPEAK: Final = "If the room was silent, speak where the cot stands while you check again."
 FIRST_AUDIO_S: Final = 10.0
 BROKER_S: Final = 5.0
 FULL_SCALE: Final = 32768.0
@@ -58,45 +64,62 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_source(config: Config) -> Outcome:
-    """Listen for two seconds."""
+    """Listen for two seconds, longer where those tell too little."""
     source = audio_source(config)
     source.start()
     try:
-        return listen(source, first_audio_s=max(FIRST_AUDIO_S, config.microphone.opened_within_s + LISTEN_S))
+        first_audio_s = max(FIRST_AUDIO_S, config.microphone.opened_within_s + LISTEN_S)
+        return listen(source, signal_limits(config), first_audio_s=first_audio_s)
     finally:
         source.stop(1.0)
 
 
-def listen(source: AudioSource, *, first_audio_s: float) -> Outcome:
-    """Judge the first two seconds of a source that was started; they have ``first_audio_s`` to come."""
+def listen(source: AudioSource, limits: SignalLimits, *, first_audio_s: float) -> Outcome:
+    """Judge the beginning of a source that was started, as the service would.
+
+    Its first audio has ``first_audio_s`` to come.
+    """
     watch = SignalWatch()
-    blocks: list[Block] = []
-    deadline_s = time.monotonic() + first_audio_s
-    while sum(len(block.samples) for block in blocks) < samples(LISTEN_S) and time.monotonic() < deadline_s:
+    heard: list[NDArray[np.int16]] = []
+    begun_s = time.monotonic()
+    while time.monotonic() - begun_s < first_audio_s + (PATIENCE_S if heard else 0.0):
         item = source.read(0.25)
         if isinstance(item, EndOfStream):
             break
-        if isinstance(item, Gap):
+        if item is not None:
             watch.observe(item)
-        elif item is not None:
-            watch.observe(item)
-            blocks.append(item)
+        if isinstance(item, Block) and len(item.samples):
+            heard.append(item.samples)
+            if _knows_enough(watch.stats(), limits):
+                break
     stats = source.stats()
-    if not blocks:
+    if not heard:
         return Outcome(ok=False, text=f"No audio within {first_audio_s:.0f} s. {stats.fault}".strip())
-    return _judged(np.concatenate([block.samples for block in blocks]), watch, stats.description)
+    return _judged(np.concatenate(heard), watch.stats(), limits, stats.description)
 
 
-def _judged(audio: NDArray[np.int16], watch: SignalWatch, description: str) -> Outcome:
+def _knows_enough(signal: SignalStats, limits: SignalLimits) -> bool:
+    """Whether more audio would not change the judgement: a still or quiet room may yet make a sound."""
+    if signal.heard_s < LISTEN_S:
+        return False
+    sounds = signal.still_s == 0.0 and signal.loudest_dbfs >= limits.quiet_dbfs
+    return sounds or signal.heard_s >= PATIENCE_S
+
+
+def _judged(audio: NDArray[np.int16], signal: SignalStats, limits: SignalLimits, description: str) -> Outcome:
+    """The service's judgement, with the waits that it grants shortened to what was heard."""
+    waits = min(limits.silent_after_s, 0.9 * signal.heard_s)
+    now = replace(limits, silent_after_s=waits, quiet_after_s=0.0)
     rms_dbfs, peak_dbfs = levels_dbfs(audio)
     heard = f"{description}: RMS {rms_dbfs:.1f} dBFS, peak {peak_dbfs:.1f} dBFS"
-    if watch.value == 0:
-        return Outcome(ok=False, text=f"{description}: digital silence. Is it muted? Look with `alsamixer`.")
-    if watch.value is not None:
-        return Outcome(ok=False, text=f"{description}: one constant value, {watch.value}: it is broken.")
-    if peak_dbfs > -0.1:
-        return Outcome(ok=False, text=f"{heard}: it clips. Turn its gain down, with `alsamixer` for example.")
-    return Outcome(ok=True, text=heard)
+    troubles = list(signal_troubles(signal, now))
+    if not troubles:
+        return Outcome(ok=True, text=heard)
+    hint = SPEAK if any(trouble.kind == QUIET for trouble in troubles) else ""
+    return Outcome(
+        ok=all(trouble.concern is not Concern.SIGNAL for trouble in troubles),
+        text=" ".join([f"{heard}.", *(trouble.reason for trouble in troubles), hint]).strip(),
+    )
 
 
 def levels_dbfs(audio: NDArray[np.int16]) -> tuple[float, float]:

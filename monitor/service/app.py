@@ -30,6 +30,7 @@ from monitor.service.machine import Machine
 from monitor.service.push import push_settings
 from monitor.service.requests import RequestBox
 from monitor.service.service import Service, Timing
+from monitor.service.signal_judgement import SignalLimits
 from monitor.service.state_folder import StateFolder
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
@@ -130,7 +131,7 @@ def health_limits(config: Config, source: AudioSource) -> Limits:
     return Limits(
         # The source itself calls the microphone lost first, and says why.
         lost_after_s=config.microphone.stalled_after_s + 1.0,
-        silent_after_s=config.service.silent_after_s,
+        signal=signal_limits(config),
         paced=isinstance(source, Microphone),
         host=HostLimits(
             hot_c=config.service.hot_c,
@@ -138,6 +139,11 @@ def health_limits(config: Config, source: AudioSource) -> Limits:
             memory_mb=config.service.memory_mb,
         ),
     )
+
+
+def signal_limits(config: Config) -> SignalLimits:
+    """From when on the microphone's signal is called a trouble, by the service and by `check`."""
+    return SignalLimits(silent_after_s=config.service.silent_after_s)
 
 
 def detector_settings(detect: DetectConfig) -> DetectorSettings:

@@ -20,7 +20,7 @@ from monitor.events.clock import StreamClock
 from monitor.messages import EpisodeMessage
 from monitor.service.gap_log import GapLog
 from monitor.service.shedding import Shed
-from monitor.service.signal_watch import SignalWatch
+from monitor.service.signal_watch import SignalStats, SignalWatch
 from monitor.types import (
     Block,
     DetectorOutput,
@@ -82,13 +82,7 @@ class DetectorStats:
     gap_s: float
     last_gap_age_s: float | None
     episodes: int
-    constant_s: float
-    """For how long the samples have had one value."""
-    constant_value: int | None
-    clipped_share: float
-    """Of the samples of the last seconds, those at full scale."""
-    offset: float
-    """Mean of the samples of the last seconds, as a share of full scale."""
+    signal: SignalStats
     slowest_step_s: float
     """Longest time that one piece of audio took to process."""
     busy_s: float
@@ -178,10 +172,7 @@ class DetectorThread:
             gap_s=seconds(self._gap_samples),
             last_gap_age_s=None if self._gap_at is None else now - self._gap_at,
             episodes=self._episodes,
-            constant_s=self._signal.constant_s,
-            constant_value=self._signal.value,
-            clipped_share=self._signal.clipped_share,
-            offset=self._signal.offset,
+            signal=self._signal.stats(),
             slowest_step_s=self._slowest_step_s,
             busy_s=self._busy_s,
             listening=self._followed.listening,

@@ -15,6 +15,7 @@ from monitor.service.detector import DetectorStats
 from monitor.service.host_health import HostLimits, host_troubles
 from monitor.service.pace import ClockWatch, RateWatch
 from monitor.service.shedding import Shed
+from monitor.service.signal_judgement import SignalLimits, signal_troubles
 from monitor.service.trouble import Concern, State, Trouble
 from monitor.service.vitals import Vitals
 from monitor.service.worker import WorkerStats
@@ -27,7 +28,6 @@ class Limits:
     """From when on something is called a trouble. In seconds where nothing else is said."""
 
     lost_after_s: float = 1.5
-    silent_after_s: float = 10.0
     detector_stuck_after_s: float = 5.0
     lag_s: float = 2.0
     """Audio that waits for the detector; an alarm comes as much later."""
@@ -37,12 +37,9 @@ class Limits:
     """A loss of audio is over at once; it is reported for this long, so that somebody sees it."""
     recovered_after_s: float = 2.0
     """A trouble has to stay away for this long: a loose plug must not flap in the hub."""
-    clipped_share: float = 0.02
-    """Share of the samples of the last seconds that may lie at full scale."""
-    offset: float = 0.2
-    """Mean of the samples of the last seconds that is still none, as a share of full scale."""
     paced: bool = False
     """The source delivers as time passes: a microphone, not a recording at full speed."""
+    signal: SignalLimits = field(default_factory=SignalLimits)
     host: HostLimits = field(default_factory=HostLimits)
 
 
@@ -76,8 +73,6 @@ class Health:
 
 _STARTING: Final = "microphone.starting"
 _PAUSED: Final = "listening.off"
-_CLIPPING: Final = "The microphone clips: turn its gain down, with `alsamixer` for example."
-_OFFSET: Final = "The microphone's signal lies far off zero: the microphone or its cable is broken."
 _RATE: Final = (
     "The microphone delivers more or less audio than time passes, so crying sounds like something else: "
     "plug it in anew, or set microphone.rate_hz."
@@ -188,15 +183,7 @@ class HealthTracker:
 
     def _of_detector(self, snapshot: Snapshot) -> Iterator[Trouble]:
         detector, limits = snapshot.detector, self.limits
-        if detector.constant_s > limits.silent_after_s:
-            yield Trouble(
-                "microphone.silent", State.FAULT, _constant(detector.constant_value), Concern.SIGNAL
-            )
-        if detector.clipped_share > limits.clipped_share:
-            yield Trouble("microphone.clipping", State.DEGRADED, _CLIPPING, Concern.SIGNAL)
-        # A constant value is told above; it has an offset as well.
-        elif abs(detector.offset) > limits.offset and detector.constant_value is None:
-            yield Trouble("microphone.offset", State.DEGRADED, _OFFSET, Concern.SIGNAL)
+        yield from signal_troubles(detector.signal, limits.signal)
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
         if snapshot.lag_s > limits.lag_s and self.limits.paced:
@@ -249,7 +236,7 @@ def counters(snapshot: Snapshot, before: Snapshot | None = None) -> dict[str, fl
         "overflows": source.overflows,
         "capture_restarts": source.restarts,
         "last_block_age_s": -1.0 if source.last_block_age_s is None else source.last_block_age_s,
-        "constant_signal_s": detector.constant_s,
+        "constant_signal_s": detector.signal.constant_s,
         "episodes": detector.episodes,
         "slowest_step_ms": 1000 * detector.slowest_step_s,
         "busy_s": detector.busy_s,
@@ -292,9 +279,3 @@ def _rates(now: DetectorStats, before: DetectorStats | None) -> dict[str, float]
 
 def _recent(age_s: float | None, limit_s: float) -> bool:
     return age_s is not None and age_s < limit_s
-
-
-def _constant(value: int | None) -> str:
-    if value == 0:
-        return "The microphone delivers digital silence: it is muted, unplugged at the card, or broken."
-    return "The microphone delivers one constant value: it is broken."

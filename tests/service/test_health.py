@@ -8,6 +8,7 @@ from monitor.events.bus import QueueStats
 from monitor.service.detector import DetectorStats
 from monitor.service.health import HealthTracker, Limits, Snapshot, State, counters, is_alive
 from monitor.service.shedding import Shed
+from monitor.service.signal_watch import SignalStats
 from monitor.service.vitals import Vitals
 from monitor.service.worker import WorkerStats
 from tests.service.scripted import RUNNING
@@ -19,10 +20,7 @@ DETECTOR = DetectorStats(
     gap_s=0.0,
     last_gap_age_s=None,
     episodes=0,
-    constant_s=0.0,
-    constant_value=None,
-    clipped_share=0.0,
-    offset=0.0,
+    signal=SignalStats(),
     slowest_step_s=0.004,
     busy_s=0.5,
     pipeline=PipelineStats(hops=250, awake_hops=20, wakings=3),
@@ -31,6 +29,12 @@ DETECTOR = DetectorStats(
 QUEUE = QueueStats(depth=0, oldest_age_s=0.0, superseded=0, dropped=0, lost_alerts=0)
 WORKER = WorkerStats(name="mqtt", delivered=3, retries=0, dropped=0, fault="", queue=QUEUE)
 FINE = Snapshot(now_s=100.0, source=RUNNING, detector=DETECTOR, workers=(WORKER,))
+
+
+def signal(**values) -> Snapshot:
+    """A snapshot whose signal is fine but for ``values``."""
+    fine = SignalStats(heard_s=7200.0, loudest_dbfs=-30.0)
+    return replace(FINE, detector=replace(DETECTOR, signal=replace(fine, **values)))
 
 
 def test_switched_off_listening_is_said_for_as_long_as_it_lasts_and_is_no_fault():
@@ -71,9 +75,8 @@ def test_no_audio_is_a_fault_of_the_microphone(source):
 
 
 def test_digital_silence_is_a_fault_of_the_signal_and_a_quiet_second_is_none():
-    short = replace(FINE, detector=replace(DETECTOR, constant_s=9.9, constant_value=0))
-    long = replace(FINE, detector=replace(DETECTOR, constant_s=10.1, constant_value=0))
-    stuck = replace(FINE, detector=replace(DETECTOR, constant_s=10.1, constant_value=-7))
+    short, long = signal(constant_s=9.9, constant_value=0), signal(constant_s=10.1, constant_value=0)
+    stuck = signal(constant_s=10.1, constant_value=-7)
     assert HealthTracker().update(short).state is State.OK
     health = HealthTracker().update(long)
     assert (health.state, health.microphone_ok, health.signal_ok) == (State.FAULT, True, False)
@@ -82,14 +85,44 @@ def test_digital_silence_is_a_fault_of_the_signal_and_a_quiet_second_is_none():
 
 
 def test_a_signal_that_is_distorted_degrades_and_says_what_to_do():
-    clipping = replace(FINE, detector=replace(DETECTOR, clipped_share=0.03, offset=0.3))
+    clipping = signal(clipped_share=0.03, offset=0.3)
     health = HealthTracker().update(clipping)
     assert (health.state, health.microphone_ok, health.signal_ok) == (State.DEGRADED, True, False)
     assert health.reasons == ("The microphone clips: turn its gain down, with `alsamixer` for example.",)
-    off_zero = replace(FINE, detector=replace(DETECTOR, offset=-0.25))
+    off_zero = signal(offset=-0.25)
     assert "far off zero" in HealthTracker().update(off_zero).reasons[0]
-    stuck = replace(FINE, detector=replace(DETECTOR, offset=-0.25, constant_s=11.0, constant_value=-8000))
+    stuck = signal(offset=-0.25, constant_s=11.0, constant_value=-8000)
     assert len(HealthTracker().update(stuck).reasons) == 1
+
+
+def test_a_signal_whose_loudest_sounds_hardly_rise_above_the_converter_is_told_after_half_an_hour():
+    assert HealthTracker().update(signal(loudest_dbfs=-73.0, heard_s=1700.0)).reasons == ()
+    health = HealthTracker().update(signal(loudest_dbfs=-73.0))
+    assert (health.state, health.signal_ok) == (State.DEGRADED, False)
+    assert health.reasons[0].endswith("Turn its gain up, with `alsamixer` for example.")
+    assert HealthTracker().update(signal(loudest_dbfs=-71.0)).reasons == ()
+
+
+def test_a_source_that_gates_is_told_with_the_remedy_and_its_pauses_are_no_fault():
+    tracker = HealthTracker()
+    for now_s in range(100, 400):  # pauses of up to a minute, and sounds, all night
+        pause_s = float(now_s % 60)
+        health = tracker.update(
+            replace(
+                signal(gated=True, constant_s=pause_s, constant_value=0, still_s=pause_s), now_s=float(now_s)
+            )
+        )
+        assert (health.state, health.signal_ok) == (State.DEGRADED, True)
+        (reason,) = health.reasons
+        assert reason.endswith("switch off its noise suppression or noise gate.")
+
+
+def test_a_gated_source_that_says_nothing_for_hours_is_a_fault():
+    still = {"gated": True, "constant_value": 0}
+    assert HealthTracker().update(signal(still_s=7100.0, constant_s=7100.0, **still)).signal_ok
+    health = HealthTracker().update(signal(still_s=7300.0, constant_s=7300.0, **still))
+    assert (health.state, health.signal_ok) == (State.FAULT, False)
+    assert health.reasons[0].startswith("The microphone has delivered nothing but silence for two hours")
 
 
 def test_what_cannot_be_kept_on_disk_degrades():
