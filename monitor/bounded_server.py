@@ -37,7 +37,10 @@ OPEN_AGAIN_S: Final = 5.0
 SHORT_OF_FILES_S: Final = 0.5
 LINGER_S: Final = 1.0
 """How long what a peer still sends after its answer is taken, so that the answer is not lost to a reset."""
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 8
+_PAUSE_S: Final = 0.01
+"""Between two turns, of which each lets in :data:`_AT_ONCE` at most: a flood of requests must not take the
+processor from who listens to the baby. 800 requests a second are more than anybody needs."""
 _CHUNK: Final = 16_384
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What keeps one caller from being heard, and not the next one."""
@@ -149,6 +152,7 @@ class BoundedServer:
             self._tried.set()
             while not self._stopping:
                 self._turn()
+                time.sleep(_PAUSE_S)
         finally:
             self._release()
             self._closed()
@@ -326,7 +330,8 @@ class BoundedServer:
 def tcp_socket(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError when the address cannot be had now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=128)
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -113,7 +114,11 @@ def build_service(
 
 def is_at_terminal() -> bool:
     """Whether a person sees what we say and can correct it."""
-    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    # A container may be given a terminal that nobody looks at; there, its init or nobody has started us.
+    started_by_somebody = os.getppid() > 1
+    return started_by_somebody and any(
+        stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)
+    )
 
 
 def message_assembler(config: Config, clock: StreamClock) -> MessageAssembler:

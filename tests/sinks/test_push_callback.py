@@ -266,6 +266,36 @@ def test_a_busy_connection_ends_in_time_all_the_same(house):
         assert BOUNDS.within_s - 0.5 < time.monotonic() - began_s < BOUNDS.within_s + 5
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_who_listens_on_every_ipv6_address_hears_ipv4_as_well():
+    listener = AcknowledgeListener("[::]:0", KEY, Inbox(), print)
+    listener.open()
+    for host in ("127.0.0.1", "::1"):
+        connection = http.client.HTTPConnection(host, listener.port, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 404
+        connection.close()
+    listener.close()
+
+
+def test_a_flood_of_requests_is_answered_at_a_bounded_pace(house):
+    """It must not take the processor from the detector."""
+    answered, until_s = [0], time.monotonic() + 2.0
+
+    def flood():
+        while time.monotonic() < until_s:
+            house.ask("GET", "/")
+            answered[0] += 1
+
+    floods = [threading.Thread(target=flood) for _ in range(12)]
+    for one in floods:
+        one.start()
+    for one in floods:
+        one.join()
+    assert 10 < answered[0] <= 2.5 * 800
+    assert house.answers()
+
+
 def test_a_port_that_is_taken_is_a_fault_until_it_is_free():
     inbox = Inbox()
     with socket.create_server(("127.0.0.1", 0)) as other:
