@@ -78,7 +78,9 @@ class _Folder:
 
     def _search(self) -> Iterator[Path]:
         for folder, inside, files in os.walk(self._path, onerror=self._closed.append, followlinks=True):
-            inside[:] = [name for name in inside if self._enter(os.path.join(folder, name), name)]  # noqa: PTH118
+            # Folders before links to them: what is reached both ways keeps its own name.
+            inside.sort(key=lambda name: (Path(folder, name).is_symlink(), name))
+            inside[:] = [name for name in inside if self._enter(Path(folder, name))]
             for name in files:
                 path = Path(folder, name)
                 if name.startswith("."):
@@ -88,11 +90,11 @@ class _Folder:
                 elif _has(path, OTHER_AUDIO_SUFFIXES):
                     self._unreadable[path.suffix.lower()] += 1
 
-    def _enter(self, folder: str, name: str) -> bool:
+    def _enter(self, folder: Path) -> bool:
         """Whether to search ``folder``: not if hidden, and not twice, for links may form a circle."""
-        if name.startswith("."):
+        if folder.name.startswith("."):
             return False
-        seen = identity(Path(folder))
+        seen = identity(folder)
         if seen is None:
             return True  # walking into it reports why
         new = seen not in self._entered

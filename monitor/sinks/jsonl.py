@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from monitor.errors import ConfigError, PermanentSinkError, RetryableSinkError, SinkError, SinkGoneError
 from monitor.messages import AnyMessage
-from monitor.outputs import refuse_loss
+from monitor.outputs import HEAD_BYTES, refuse_loss
 from monitor.sinks.base import Sink
 from monitor.words import plain
 
@@ -100,10 +100,13 @@ class JsonLinesSink(Sink):
 def is_event_log(head: bytes) -> bool:
     """Whether a file that begins with ``head`` holds messages.
 
-    The first line may be cut off, by whoever shortened the file, and a power cut may leave zeros.
+    The first line may be cut off, by whoever shortened the file, and a power cut may leave zeros. Nothing but
+    zeros at the beginning of a large file is silence, in a recording.
     """
     lines = head.strip(b"\0").splitlines()[:2]
-    return not lines or any(_is_message(line) for line in lines)
+    if not lines:
+        return len(head) < HEAD_BYTES
+    return any(_is_message(line) for line in lines)
 
 
 def _is_message(line: bytes) -> bool:

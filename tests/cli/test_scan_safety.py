@@ -212,6 +212,13 @@ def test_links_in_a_circle_end_and_linked_folders_are_searched(folder, tmp_path,
     assert "linked/gone.wav cannot be read: No such file or directory" in sentence
 
 
+def test_what_is_reached_by_a_link_too_is_read_once_by_its_own_name(folder):
+    (folder / "real").mkdir()
+    (folder / "a.wav").rename(folder / "real" / "a.wav")
+    (folder / "again").symlink_to("real")
+    assert recordings([folder]) == [folder / "b.wav", folder / "real" / "a.wav"]
+
+
 def test_a_name_that_begins_like_an_option_is_a_name_after_two_dashes(quiet, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(quiet, "-night.wav")

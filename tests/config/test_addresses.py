@@ -1,10 +1,12 @@
 """What users write where the name of the broker belongs."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitor.cli import main
 from monitor.config import Flag, load_config
-from monitor.config.addresses import redacted
+from monitor.config.addresses import host_mistake, redacted
 from monitor.errors import ConfigError
 
 GOOD = (
@@ -65,6 +67,24 @@ def test_a_password_in_the_host_is_refused_and_shown_nowhere(host, way, capsys):
     assert "mqtt.username and mqtt.password_file" in said
     assert "u5h" not in said
     assert "mum" not in said
+
+
+SIGNS = "☂✈✔"
+"""Of a secret: nowhere in what we say ourselves."""
+
+
+@given(
+    st.text(SIGNS + "ab:/@?#[] \n\t%\"'", max_size=12).map(lambda text: f"☂{text}✔"),
+    st.sampled_from(["", "mqtt://", "MQTTS://", " http://", "u:p://"]),
+    st.sampled_from(["broker", "[::1]:1883", "broker:1883/x", ""]),
+)
+def test_no_secret_is_ever_repeated(secret, scheme, host):
+    written = f"{scheme}mum:{secret}@{host}"
+    said = [host_mistake("mqtt.host", written), redacted(written)]
+    with pytest.raises(ConfigError) as error:
+        load_config(flags=[Flag("mqtt.host", written, "--mqtt-host")], environ={})
+    for sentence in [*said, str(error.value)]:
+        assert not set(SIGNS) & set(sentence)
 
 
 def test_config_shows_no_password_in_an_address(tmp_path, capsys):

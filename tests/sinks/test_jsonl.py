@@ -56,6 +56,7 @@ def test_a_second_run_appends(tmp_path):
         ("night.wav", b""),
         ("night", b"RIFF\x24\x00\x00\x00WAVEfmt "),
         ("notes.txt", b"call the doctor\n"),
+        ("silence.pcm", bytes(70_000)),
         ("other.jsonl", b'{"file": "a.wav", "onset_s": 1.0}\n'),
     ],
 )
