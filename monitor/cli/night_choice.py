@@ -6,15 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from monitor.config import Config
 from monitor.errors import ConfigError, MonitorError
 from monitor.events.night import evening_of, span_of
-from monitor.service.state_folder import state_path
-
-SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
-"""Where systemd's StateDirectory puts it; only the service itself is told so."""
+from monitor.service.state_folder import SYSTEM_STATE, state_path
 
 
 def state_folder(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,8 @@ from monitor.config import Flag, Loaded, fields, load_config
 from monitor.config.addresses import redacted
 from monitor.config.sentences import is_secret
 from monitor.errors import ConfigError
+from monitor.service.machine import Machine
+from monitor.service.state_folder import default_device, state_bases
 from monitor.words import plain
 
 _NAMED: Final = "named_flags"
@@ -42,7 +46,18 @@ def load(arguments: argparse.Namespace, extra: tuple[Flag, ...] = ()) -> Loaded:
         value = getattr(arguments, attribute)
         if value is not None:
             flags.append(Flag(key, value, flag))
-    return load_config(arguments.config, flags=[*flags, *extra])
+    return _with_device(load_config(arguments.config, flags=[*flags, *extra]))
+
+
+def _with_device(loaded: Loaded) -> Loaded:
+    """Where no device.id is set: one that differs by machine, or the one that this monitor has had."""
+    if loaded.origins["device.id"] != "default":
+        return loaded
+    config = loaded.config
+    bases = state_bases(config.service.state_dir, os.environ)
+    name = default_device(config.device.id, bases, Machine().key)
+    device = config.device.model_copy(update={"id": name})
+    return replace(loaded, config=config.model_copy(update={"device": device}))
 
 
 def _setting(text: str) -> Flag:

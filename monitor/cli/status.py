@@ -19,11 +19,10 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from monitor.cli.options import add_config_options, load
 from monitor.errors import MonitorError
-from monitor.service.state_folder import state_path
+from monitor.service.state_folder import SYSTEM_STATE, state_path
 from monitor.service.status_socket import NAME, ask
 from monitor.words import count, length, plain
 
-SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
 CODES: Final = {"ok": 0, "degraded": 1, "fault": 2}
 NO_ANSWER: Final = 3
 STUCK: Final = 1

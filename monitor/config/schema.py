@@ -240,7 +240,9 @@ class DeviceConfig(Section):
     """What this monitor is called."""
 
     id: Slug = _key(
-        "cradlewatch", "Its identity in topics and messages; a new one is a new device to the hub."
+        "cradlewatch",
+        "Its identity in topics and messages; a new one is a new device to the hub. Not set: with four "
+        "characters that differ by machine.",
     )
     name: Text = _key("Cradlewatch", "Name of this monitor in Home Assistant, the room for example.")
     area: Text | None = _key(None, "Area that Home Assistant suggests for this monitor.", example="Nursery")

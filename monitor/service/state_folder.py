@@ -7,9 +7,10 @@ import errno
 import fcntl
 import os
 import queue
+import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ from monitor.service.mounts import is_read_only
 log = structlog.get_logger(__name__)
 
 LOCK: Final = "lock"
+
+SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
+"""Where systemd's StateDirectory puts it; only the service itself is told so."""
 CLAIMED_WITHIN_S: Final = 1.0
 """What a start waits for the folder."""
 
@@ -110,10 +114,48 @@ class StateFolder:
 
 def state_path(configured: Path | None, device: str, environ: Mapping[str, str]) -> Path:
     """Folder of one device: below the configured one, systemd's, or the user's."""
+    return _base(configured, environ) / device
+
+
+def state_bases(configured: Path | None, environ: Mapping[str, str]) -> list[Path]:
+    """Where folders of devices may be: where this process has them, and where the system's service has."""
+    is_given = configured is not None or bool(environ.get("STATE_DIRECTORY"))
+    return [_base(configured, environ), *([] if is_given else [SYSTEM_STATE])]
+
+
+def _base(configured: Path | None, environ: Mapping[str, str]) -> Path:
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     user = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/')}/.local/state"
-    base = configured or (Path(given) if given else Path(user) / "cradlewatch")
-    return base / device
+    return configured or (Path(given) if given else Path(user) / "cradlewatch")
+
+
+def default_device(plain: str, bases: Iterable[Path], machine: str | None) -> str:
+    """The id of a monitor that was given none: ``plain`` with a part of the machine's key, ``machine``.
+
+    What is there counts first. A monitor of an earlier release, or on a card that was moved to another
+    machine, stays the device that the hub knows.
+    """
+    there = sorted({name for base in bases for name in _names(base)})
+    made = f"{plain}-{machine[:4]}" if machine else plain
+    others = [name for name in there if re.fullmatch(rf"{re.escape(plain)}-[0-9a-f]{{4}}", name)]
+    return next((name for name in (plain, made, *others) if name in there), made)
+
+
+def _names(base: Path) -> list[str]:
+    """What is in ``base``; nothing where it cannot be read, or not soon: its disk may be dying."""
+    found: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            found.put([path.name for path in base.iterdir()])
+        except OSError:
+            found.put([])
+
+    threading.Thread(target=look, name="state-names", daemon=True).start()
+    try:
+        return found.get(timeout=CLAIMED_WITHIN_S)
+    except queue.Empty:
+        return []
 
 
 def open_state_folder(path: Path, *, within_s: float = CLAIMED_WITHIN_S) -> StateFolder:

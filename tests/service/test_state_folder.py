@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import ConfigError
-from monitor.service.state_folder import open_state_folder, state_path
+from monitor.service.state_folder import default_device, open_state_folder, state_path
 from tests.access import out_of_reach
 from tests.broker import wait_until
 
@@ -76,3 +76,37 @@ def test_what_an_earlier_version_let_others_read_is_made_private(tmp_path):
         (path / name).chmod(0o644)
     open_state_folder(path).close()
     assert [file.name for file in (path, *path.iterdir()) if file.stat().st_mode & 0o077] == []
+
+
+KEY = "4daf4e91775a"
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], "cradlewatch-4daf"),  # a new monitor
+        (["cradlewatch"], "cradlewatch"),  # one of the last release keeps its topics and entities
+        (["cradlewatch", "cradlewatch-4daf"], "cradlewatch"),
+        (["cradlewatch-4daf"], "cradlewatch-4daf"),
+        (
+            ["cradlewatch-0123"],
+            "cradlewatch-0123",
+        ),  # a card that was moved stays the device that the hub knows
+        (["cradlewatch-0123", "cradlewatch-4daf"], "cradlewatch-4daf"),
+        (["nursery", "cradlewatch-old", "cradlewatch-4dafff"], "cradlewatch-4daf"),
+    ],
+)
+def test_without_an_id_a_monitor_is_called_after_its_machine_or_stays_what_it_was(tmp_path, there, expected):
+    for name in there:
+        (tmp_path / name).mkdir()
+    assert default_device("cradlewatch", [tmp_path / "missing", tmp_path], KEY) == expected
+
+
+def test_a_machine_without_a_key_has_the_plain_id(tmp_path):
+    assert default_device("cradlewatch", [tmp_path], None) == "cradlewatch"
+
+
+def test_two_machines_without_an_id_are_two_devices(tmp_path):
+    assert default_device("cradlewatch", [tmp_path], "aaaa1") != default_device(
+        "cradlewatch", [tmp_path], "bbbb1"
+    )
