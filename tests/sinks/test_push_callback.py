@@ -292,7 +292,7 @@ def test_a_flood_of_requests_is_answered_at_a_bounded_pace(house):
         one.start()
     for one in floods:
         one.join()
-    assert 10 < answered[0] <= 2.5 * 800
+    assert 10 < answered[0] <= 300 + 2.5 * 2400 / 3
     assert house.answers()
 
 
