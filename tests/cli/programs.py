@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
+LEAKS = "default::ResourceWarning"
+"""What is not closed is said on standard error; where the program ends well, such a line fails the test."""
 
 
 class Program:
@@ -31,7 +33,7 @@ class Program:
         self._process = subprocess.Popen(
             [*before, sys.executable, "-m", "monitor", *arguments],
             cwd=ROOT,
-            env=kept | {"CRADLEWATCH_CONFIG": os.devnull} | environment,
+            env=kept | {"CRADLEWATCH_CONFIG": os.devnull, "PYTHONWARNINGS": LEAKS} | environment,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,10 +71,12 @@ class Program:
         self._process.send_signal(number)
 
     def ended(self) -> int:
-        """The exit code, with all output read."""
+        """The exit code, with all output read. A program that ended well has closed what it opened."""
         code = self._process.wait(DEADLINE_S)
         for reader in self._readers:
             reader.join(DEADLINE_S)
+        leaks = [line for line in self.err if "ResourceWarning" in line]
+        assert code != 0 or not leaks, leaks
         return code
 
     def _read(self, stream: Any, lines: list[str]) -> None:
