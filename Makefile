@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-hub faults test-arm64 lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
+.PHONY: help install demo test test-fresh test-hub faults test-arm64 lint unit hub-if-possible install-train train figures wheel deb test-install homeassistant-app sbom audit clean
 
 help:
 	@echo "make demo           the main job: a cry becomes an MQTT event, live"
 	@echo "make test           the whole test suite, set-up included"
+	@echo "make test-fresh     the two above in a clean Debian 12 and 13, as root (minutes)"
 	@echo "make faults         inject every fault while the baby cries, print how soon all was told (20 minutes)"
 	@echo "make test-hub       with the real Home Assistant, set-up included (minutes; needs Python 3.13)"
 	@echo "make test-arm64     on an emulated 64-bit ARM with the Debian of each Raspberry Pi OS, set-up included (minutes)"
@@ -68,6 +69,11 @@ test-arm64: $(VENV)/.dev
 	PYTHON=$(BIN)/python tests/arm64/setup.sh bookworm $(VENV)/arm64/bookworm
 	PYTHON=$(BIN)/python tests/arm64/setup.sh trixie $(VENV)/arm64/trixie
 	$(BIN)/pytest -m arm64 -rP --durations=0 tests/arm64 $(PYTEST_FLAGS)
+
+# The README's two commands where nothing is installed yet, see tests/fresh/__main__.py. FRESH=--all tries each Debian
+# as each kind of user, FRESH=trixie:root one of them. As root.
+test-fresh: $(VENV)/.dev
+	$(BIN)/python -m tests.fresh $(FRESH)
 
 # Without a Python for it, or where it cannot be installed, its tests skip and say so.
 hub-if-possible: $(VENV)/.dev

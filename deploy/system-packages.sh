@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that are missing. Usage: system-packages.sh run|test|faults|headers|hub|arm64|deb
+# Install the Debian packages that are missing. Usage: system-packages.sh run|test|faults|headers|hub|arm64|deb|fresh
 #   run   what the service needs: PortAudio, and Python's venv module
 #   test  what the suite needs besides: a broker, a sound daemon as the virtual microphone, a judge of the unit
 #   faults  what the stage with the faults needs besides: disks of more kinds
@@ -7,6 +7,7 @@
 #   hub   what the stage with the real Home Assistant needs besides: a browser for its pages
 #   arm64 what the stage on an emulated 64-bit ARM needs besides: the emulator, and who fetches its Debian
 #   deb   what the stage with the Debian package needs besides: who makes a clean Debian and boots it
+#   fresh  what the stage in clean Debians needs: who makes them
 set -eu
 
 case "${1:-}" in
@@ -17,7 +18,8 @@ case "${1:-}" in
     hub) wanted="chromium fonts-dejavu-core" ;;
     arm64) wanted="qemu-user-static debootstrap debian-archive-keyring" ;;
     deb) wanted="mmdebstrap systemd-container util-linux lintian" ;;
-    *) echo "usage: $0 run|test|faults|headers|hub|arm64|deb" >&2; exit 2 ;;
+    fresh) wanted="debootstrap debian-archive-keyring util-linux" ;;
+    *) echo "usage: $0 run|test|faults|headers|hub|arm64|deb|fresh" >&2; exit 2 ;;
 esac
 # There it comes in a wheel.
 [ "$1" != test ] || [ "$(uname -m)" = x86_64 ] || wanted="$wanted shellcheck"

@@ -84,4 +84,5 @@ def test_where_nothing_is_missing_nothing_is_asked_for(machine):
     assert run("headers", **machine).returncode == 0
     assert run("hub", **machine).returncode == 0
     assert run("arm64", **machine).returncode == 0
+    assert run("fresh", **machine).returncode == 0
     assert not Path(machine["ASKED"]).exists()
