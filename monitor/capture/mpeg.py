@@ -148,10 +148,16 @@ def _next_run(file: FileBytes, at: int) -> _Run | None:
         place = at - base
         if place + 4 > len(data):
             base, data, place = at, file.at(at, CHUNK_BYTES), 0
+            if len(data) < 4:
+                break
             limit = min([limit, *_encoder_headers(file, data, base, start, kind)])
             continue
-        length = _LENGTHS[data[place + 1] << 8 | data[place + 2]] if data[place] == 0xFF else 0
-        if not length or _kind(data[place : place + 4]) != kind or at + length > file.size:
+        second, third = data[place + 1], data[place + 2]
+        length = _LENGTHS[second << 8 | third]
+        is_same = (
+            second & 0xFE == kind[0] and third & 0x0C == kind[1] and (data[place + 3] >> 6 == 3) == kind[2]
+        )
+        if not length or data[place] != 0xFF or not is_same or at + length > file.size:
             break
         at += length
         frames += 1

@@ -316,6 +316,7 @@ def _mpeg(audio: Audio) -> list[Damaged]:
         Damaged("mp3, Xing counts too many", with_field(vbr, at + 8, 100_000, 4, "big")),
         Damaged("mp3, Xing counts 0", with_field(vbr, at + 8, 0, 4, "big")),
         Damaged("mp3, garbage before it", b"\x55\xaa" * 700 + mp3),
+        Damaged("mp3, two bytes behind it", mp3 + b"\xff\xf3", says="cut off"),
         Damaged("mp3, tags around it", tag + mp3 + b"TAG" + bytes(125)),
         Damaged("mp3, damaged at a third", _hurt(mp3), says="damaged"),
         Damaged("mp3, variable, without Xing, damaged at a third", _hurt(bare), says="damaged"),
