@@ -1,8 +1,8 @@
 """What is heard of recordings that are damaged in every way we know: ``python -m tests.bench.damaged_files``.
 
 A synthetic baby cries at the end of each. The columns: how many seconds libsndfile reads by itself (which
-was all that we heard before), how many are heard now and how many there were, how many of the cries are found,
-and what is said. ``--real FOLDER`` does the same with recordings of your own. Exit code 1 when a cry that can be
+was all that we heard before), how many are heard now, how many there were, how many cries are found, and
+what is said. ``--real FOLDER`` does the same with recordings of your own. Exit code 1 when a cry that can be
 heard is not found, or when a loss is not said.
 """
 
