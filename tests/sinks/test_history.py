@@ -9,6 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,18 @@ from monitor.sinks.history import (
     HistorySink,
 )
 from monitor.sinks.history_file import TABLES
-from monitor.sinks.history_keeper import RETRY_DISK_S, TELL_DAMAGE_S
-from monitor.sinks.history_records import Minute
+from monitor.sinks.history_keeper import (
+    MINUTES_IN_MEMORY,
+    RETRY_DISK_S,
+    TELL_DAMAGE_S,
+    HistoryKeeper,
+)
+from monitor.sinks.history_reader import HistoryReader
+from monitor.sinks.history_records import Batch, Minute
+from monitor.sinks.history_store import HistoryStore
 from monitor.sinks.moment import Moment
 from monitor.sinks.steady import TRUSTED_AFTER_S
-from tests.broker import DEADLINE_S
+from tests.broker import DEADLINE_S, wait_until
 from tests.sinks.night_messages import (
     EVENING,
     at,
@@ -125,7 +134,7 @@ def test_a_start_is_on_disk_at_once_and_how_far_it_has_got_within_seconds(tmp_pa
     with remembering(tmp_path, clock) as sink:
         tell(sink, cry("started", 100, 101.5))
         assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [1.5]
-        tell(sink, cry("updated", 100, 104))
+        tell(sink, cry("updated", 100, 102))
         sink.tick()
         assert [e["crying_s"] for e in rows(tmp_path, "episodes")] == [1.5]
         clock.passes(CRYING_EVERY_S)
@@ -241,9 +250,10 @@ _WRITES_ON = """
 import itertools, sys
 from pathlib import Path
 from monitor.sinks.history import HistorySettings, HistorySink
-from monitor.sinks.history_records import Minute
+from monitor.sinks.history_records import Batch, Minute
+from monitor.sinks.history_store import HistoryStore
 from monitor.sinks.moment import Moment
-from tests.broker import DEADLINE_S
+from tests.broker import DEADLINE_S, wait_until
 from tests.sinks.night_messages import EVENING, cry, level, state
 begin = int(sys.argv[2])
 clock = itertools.count(begin * 1000, 30)
@@ -517,3 +527,99 @@ def test_a_file_that_was_deleted_is_made_anew_with_what_is_still_known(tmp_path,
         sink.tick()
         assert sink.fault() == ""
         assert [row["ended"] for row in rows(tmp_path, "episodes")] == [1]
+
+
+# --- files of the last release, readers beside the writer, disks that hang ----------------------------
+
+
+def as_the_last_release_left_it(folder, *, killed):
+    """A file with a write-ahead log, in which the latest stand; the log as a kill or a stop leaves it."""
+    with remembering(folder) as sink:
+        tell(sink, cry("started", 0, 2, episode_id="old"), cry("ended", 0, 30, episode_id="old"))
+    path = folder / "history.sqlite"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.execute("UPDATE episodes SET confirmed_cause = 'tired'")
+        kept = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", "-wal", "-shm")}
+    if killed:
+        for suffix, content in kept.items():
+            Path(f"{path}{suffix}").write_bytes(content)
+            Path(f"{path}{suffix}").chmod(0o644)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_history_of_the_last_release_goes_on_whole_private_and_without_shared_memory(tmp_path, killed):
+    as_the_last_release_left_it(tmp_path, killed=killed)
+    with remembering(tmp_path) as sink:
+        assert sink.fault() == ""
+        tell(sink, cry("started", 100, 102, episode_id="new"))
+        assert [file.name for file in tmp_path.iterdir() if file.stat().st_mode & 0o077] == []
+        assert {file.suffix for file in tmp_path.iterdir()} == {".sqlite", ".sqlite-journal"}
+        assert f"{tmp_path}/history.sqlite-shm" not in Path("/proc/self/maps").read_text()
+    assert [(e["id"], e["confirmed_cause"]) for e in rows(tmp_path, "episodes")] == [
+        ("new", None),
+        ("old", "tired"),
+    ]
+
+
+def test_it_is_read_while_it_is_written_and_after_a_kill_in_the_middle_of_a_write(tmp_path):
+    with remembering(tmp_path) as sink:
+        tell(sink, cry("started", 100, 102, episode_id="kept"))
+        with HistoryReader(tmp_path / "history.sqlite") as reader:
+            tell(sink, cry("started", 200, 202, episode_id="beside"))
+            found = reader.between(0.0, 1e11)
+        assert {episode.id for episode in found.episodes} == {"kept", "beside"}
+    path = tmp_path / "history.sqlite"
+    # What a kill in the middle leaves: a changed file, and a journal that takes the change back.
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = TRUNCATE")
+        writer.execute("PRAGMA cache_size = 1")  # so that pages go to the file before the commit
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM episodes")
+        writer.executemany("INSERT INTO alerts VALUES (?, 1.0, 'x', ?)", [(n, "y" * 3000) for n in range(60)])
+        killed = [(file.name, file.read_bytes()) for file in tmp_path.iterdir()]
+        writer.execute("ROLLBACK")
+    for name, content in killed:
+        (tmp_path / name).write_bytes(content)
+    with HistoryReader(path) as reader:
+        assert len(reader.between(0.0, 1e11).episodes) == 2
+    with remembering(tmp_path) as sink:
+        assert sink.fault() == ""
+    assert len(rows(tmp_path, "episodes")) == 2
+
+
+def test_a_reader_that_holds_the_file_delays_nothing_and_what_waits_is_written_later(tmp_path, clock):
+    with remembering(tmp_path, clock) as sink:
+        with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)) as slow:
+            slow.execute("BEGIN")
+            slow.execute("SELECT * FROM episodes").fetchall()
+            tell(sink, cry("started", 100, 102))
+            assert "database is locked" in sink.fault()
+        clock.passes(RETRY_DISK_S)
+        sink.tick()
+        assert sink.fault() == ""
+        assert len(rows(tmp_path, "episodes")) == 1
+
+
+def test_a_disk_that_hangs_holds_up_no_message_and_no_stop(tmp_path, clock):
+    answers = threading.Event()
+
+    class Hanging(HistoryStore):
+        def write(self, batch):
+            answers.wait(DEADLINE_S)
+            super().write(batch)
+
+    disk = HistoryKeeper(Hanging(tmp_path / "history.sqlite"), 10**8, now=clock)
+    disk.start()
+    began_s = time.monotonic()
+    for minute in range(5000):
+        batch = Batch()
+        batch.put(Minute(minute, 60.0, -50.1, -40.1, -60.1, -30.1, -60.1, 0.1, 0.1))
+        disk.write(batch)
+    assert time.monotonic() - began_s < DEADLINE_S, "as many batches, one wait"
+    wait_until(lambda: "the disk does not answer" in disk.fault(), "it is told")
+    assert "older records gave way" in disk.fault()
+    answers.set()
+    wait_until(lambda: (disk.look(), disk.fault())[1] == "", "it is written")
+    disk.close(DEADLINE_S)
+    assert MINUTES_IN_MEMORY <= len(rows(tmp_path, "minutes")) <= MINUTES_IN_MEMORY + 1
