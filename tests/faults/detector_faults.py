@@ -102,6 +102,7 @@ DETECTOR = (
         why="5 s in which the detector does not move, a look, and the hop to the hub",
         then=_was_not_fed,
         deaf="nothing listens",
+        renews=True,
     ),
     Fault(
         "inference too slow",

@@ -91,6 +91,13 @@ def _check_files(house: LiveHouse) -> None:
                 assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
 
 
+def _check_after_end(house: LiveHouse) -> None:
+    """As long as it runs nobody else can open its outboxes."""
+    house.end()
+    _check_files(house)
+    house.start()
+
+
 def _stick(house: OfficeHouse) -> None:
     house.each_look(house.hang)
 
@@ -273,7 +280,7 @@ HOST = (
         later_why="the power comes back with the cry, and the service starts",
         in_log=True,
         costs=frozenset({"status", "hub"}),
-        then=_check_files,
+        then=_check_after_end,
     ),
     Fault(
         "processor too hot",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from monitor.config import DeviceConfig
 from monitor.sinks import push_text
-from tests.broker import Authority, Mosquitto, Received, Subscriber
+from tests.broker import Authority, Mosquitto, Received, Subscriber, wait_until
 from tests.faults.cry import cry
 from tests.faults.proxy import Proxy
 from tests.faults.speaker import Speaker
@@ -158,6 +158,9 @@ class Household:
     def is_calm(self) -> bool:
         """The hub sees no cry, and nothing is on its way."""
         return self.watcher.is_calm()
+
+    def wait_until_calm(self) -> None:
+        wait_until(self.is_calm, "the hub sees no cry", 40)
 
     def forget_deliveries(self) -> None:
         self.speaker.forget()

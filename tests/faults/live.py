@@ -17,10 +17,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from monitor.detect.artifacts import default_folder
 from tests import virtual_microphone
@@ -37,10 +37,22 @@ DEVICE = "nursery"
 USERS = {"monitor": "sesame", "hub": "hub"}
 ACL = "user monitor\ntopic readwrite #\nuser hub\ntopic readwrite #\n"
 DENYING = "user monitor\ntopic read #\ntopic write cradlewatch/nursery/health\nuser hub\ntopic readwrite #\n"
+AS_ANOTHER_MACHINE = """
+mount -t tmpfs none /sys/class/net  # the addresses of network devices tell machines apart
+mount --bind "$1" /etc/machine-id
+shift
+exec "$@"
+"""
 
 
 def missing(kind: Kind = "ext4-1k") -> str:
     return virtual_microphone.ABSENT or below.MISSING or card.missing(kind)
+
+
+def _as_flags(keys: Mapping[str, object]) -> Iterator[str]:
+    for key, value in keys.items():
+        yield "--set"
+        yield f"{key}={value}"
 
 
 class LiveHouse(Household):
@@ -53,6 +65,7 @@ class LiveHouse(Household):
         self.limit: TaskLimit | None = None
         self.callers: list[socket.socket] = []
         self._locks: list[sqlite3.Connection] = []
+        self._twin: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -88,7 +101,7 @@ class LiveHouse(Household):
             key: value for key, value in os.environ.items() if key not in {"JOURNAL_STREAM", "NOTIFY_SOCKET"}
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "run", *self._settings()],
+            [sys.executable, "-m", "monitor", "run", *_as_flags(self._keys())],
             cwd=ROOT,
             env=kept
             | self.microphone.environment
@@ -102,8 +115,35 @@ class LiveHouse(Household):
         threading.Thread(target=self._read_log, args=(process,), name="log-reader", daemon=True).start()
         return process
 
-    def _settings(self) -> Iterator[str]:
-        keys = {
+    def start_twin(self) -> None:
+        """The same settings, as on a cloned card, in another machine of the same house."""
+        key = self.folder / "machine-id"
+        key.write_text("0123456789abcdef0123456789abcdef\n")
+        own = {
+            "mqtt.port": self.broker.port,
+            "service.state_dir": self.folder / "twin",
+            "sounder.enabled": "false",
+        }
+        others = ("push.", "metrics.")
+        keys = {k: v for k, v in (self._keys() | own).items() if not k.startswith(others)}
+        another = ("unshare", "--mount", "sh", "-ec", AS_ANOTHER_MACHINE, "twin", key)
+        self._twin = subprocess.Popen(
+            [*another, sys.executable, "-m", "monitor", "run", *_as_flags(keys)],
+            cwd=ROOT,
+            env=os.environ | self.microphone.environment | {"CRADLEWATCH_CONFIG": os.devnull},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop_twin(self) -> None:
+        if self._twin is not None:
+            self._twin.kill()
+            self._twin.wait(20)
+            self._twin = None
+
+    def _keys(self) -> dict[str, Any]:
+        return {
             "device.id": DEVICE,
             "microphone.device": DEVICE,
             "microphone.rate_hz": 16_000,
@@ -128,9 +168,6 @@ class LiveHouse(Household):
             "service.disk_low_mb": 2,
             "detect.artifacts": self.artifacts,
         }
-        for key, value in keys.items():
-            yield "--set"
-            yield f"{key}={value}"
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -213,6 +250,7 @@ class LiveHouse(Household):
         self.process.wait(30)
 
     def restart(self, *, how: signal.Signals = signal.SIGTERM) -> None:
+        self.stop_twin()
         self.end(how)
         self.start()
 
@@ -238,6 +276,7 @@ class LiveHouse(Household):
     def stop(self) -> None:
         self._log_read.set()
         self.unlock_databases()
+        self.stop_twin()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()

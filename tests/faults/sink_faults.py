@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import uuid
 from collections.abc import Callable
@@ -93,6 +94,20 @@ def _hang_names_and_cut(house: LiveHouse) -> None:
     house.below.hang_resolver()
     house.proxy.cut()
     house.proxy.mend()
+
+
+def _clone(house: LiveHouse) -> None:
+    """A cloned card, and both know of each other."""
+    house.start_twin()
+    wait_until(lambda: any("device.id" in said for said in house.ways()["status"]), "it sees the other", 40)
+
+
+def _shown_once(house: LiveHouse) -> None:
+    """The hub shows one cry, and its end."""
+    house.wait_until_calm()
+    shown = [json.loads(payload)["state"] for payload in house.hub.on(f"{BASE}/crying")]
+    changes = [state for state, before in zip(shown[1:], shown, strict=False) if state != before]
+    assert changes == ["ON", "OFF"], f"the hub showed {shown}"
 
 
 def _idle(port: Callable[[LiveHouse], int]) -> Callable[[LiveHouse], None]:
@@ -319,6 +334,19 @@ SINKS = (
             "mqtt": "the address of the broker is asked for in vain",
             "push": "each alert asks for the address of its service",
         },
+    ),
+    Fault(
+        "two monitors with one device.id",
+        "live",
+        _clone,
+        r"mqtt: .*device\.id .*two monitors",
+        noticed_within_s=40.0,
+        why="the second one has to start",
+        cuts={
+            "speaker": "nothing is withheld, for by the broker's answers the two know of each other; it rests"
+        },
+        then=_shown_once,
+        renews=True,
     ),
     Fault(
         f"{IDLE} idle connections to /metrics",

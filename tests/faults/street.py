@@ -25,6 +25,15 @@ class Street:
         self.undisturbed: dict[str, Result] = {}
 
     def measure(self, fault: Fault, folder: Path) -> Result:
+        try:
+            result = self._measure(fault, folder)
+        except Exception as error:  # noqa: BLE001  (the others still have to be measured)
+            result = Result(fault, failures=(f"{type(error).__name__}: {error}",))
+        if not result.ok:
+            self.leave()
+        return result
+
+    def _measure(self, fault: Fault, folder: Path) -> Result:
         if self._name != fault.house:
             self.leave()
             self._house = self._stack.enter_context(HOUSES[fault.house](folder))
@@ -32,10 +41,7 @@ class Street:
         kind = family(fault.house)
         if kind not in self.undisturbed:
             self.undisturbed[kind] = self._undisturbed(fault.house)
-        result = measure(fault, self._house, self.undisturbed[kind].delivered)
-        if not result.ok:
-            self.leave()
-        return result
+        return measure(fault, self._house, self.undisturbed[kind].delivered)
 
     def _undisturbed(self, house: str) -> Result:
         """The slowest of some cries."""
