@@ -187,6 +187,7 @@ def main(arguments: list[str]) -> int:
     for result in failed:
         print(f"MISSED {result.fault.name}: {result.failure[-1500:]}")
     if options.markdown is not None:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(markdown(results, took_s), encoding="utf-8")
     if options.json is not None:
         options.json.write_text(
