@@ -16,6 +16,11 @@ CRASHED: Final = (
 )
 
 
+NO_PROCESS: Final = (
+    "Let it have more processes: TasksMax= of its unit, pids_limit of its container, `ulimit -u`."
+)
+
+
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a helper: our modules, and no folder that belongs to somebody else.
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from monitor.capture.ring import RingReader, create_shared_memory
 from monitor.errors import ConfigError, DeviceError, DeviceLostError, DeviceNotFoundError
-from monitor.helper_process import CRASHED, environment, how_it_ended
+from monitor.helper_process import CRASHED, NO_PROCESS, environment, how_it_ended
 
 RING_CAPACITY: Final = 480_000
 """Samples: 10 s at 48 kHz, 30 s at 16 kHz. Only what is used takes memory."""
@@ -139,7 +139,8 @@ def spawn(arguments: list[str], pass_fds: tuple[int, ...] = ()) -> subprocess.Po
             env=environment(os.environ),
         )
     except OSError as error:
-        raise DeviceError(f"The capture process cannot be started: {error}.") from error
+        reason = error.strerror or error
+        raise DeviceError(f"The capture process cannot be started: {reason}.", NO_PROCESS) from error
 
 
 def close_pipes(process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from monitor.helper_process import CRASHED, environment, how_it_ended
+from monitor.helper_process import CRASHED, NO_PROCESS, environment, how_it_ended
 from monitor.sinks.push_settings import SounderSettings
 from monitor.sinks.sounder_child import EXIT_DONE, EXIT_REFUSED
 from monitor.sinks.sounder_tone import ALARM_S
@@ -87,7 +87,7 @@ class Sounder:
         if child is None:
             return self._last
         try:
-            answer, _ = child.process.communicate(_ORDER, timeout=DONE_WITHIN_S)
+            answer, _ = child.process.communicate(_ORDER, timeout=READY_WITHIN_S + DONE_WITHIN_S)
         except subprocess.TimeoutExpired:
             child.process.kill()
             child.process.communicate()
@@ -127,7 +127,7 @@ class Sounder:
             )
         except OSError as error:
             reason = error.strerror or error
-            self._note(Played(fault=f"its process cannot be started: {reason}.", remedy=_NO_PROCESS))
+            self._note(Played(fault=f"its process cannot be started: {reason}.", remedy=NO_PROCESS))
             return None
         return _Child(process, now_s)
 
@@ -198,7 +198,7 @@ class _Child:
     def order(self, now_s: float) -> None:
         """Let it play; one that is not ready yet does so as soon as it is."""
         self.ordered = True
-        self.until_s = now_s + DONE_WITHIN_S
+        self.until_s = now_s + DONE_WITHIN_S + (0.0 if self.ready else READY_WITHIN_S)
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # it has ended: the next look says why
             self.process.stdin.write(_ORDER)
@@ -210,7 +210,6 @@ class _Child:
 
 
 _ORDER: Final = b"play\n"
-_NO_PROCESS: Final = "Let it have more processes: TasksMax= of its unit, pids_limit of its container."
 _HUNG: Final = Played(
     fault="the sound system took no sound.", remedy="Is the sound daemon frozen? Restart it."
 )

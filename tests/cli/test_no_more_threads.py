@@ -6,6 +6,7 @@ The kernel's limit is for a user, and not for root: the service runs as one that
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -129,9 +130,37 @@ def test_the_speaker_sounds(folder, evening, monkeypatch):
     assert not any("thread.failed" in line for line in program.err)
 
 
+@pytest.mark.audio_device
+def test_a_capture_process_that_cannot_be_started_is_a_fault_until_it_can(folder, monkeypatch):
+    with plugged_in(monkeypatch, folder) as microphone:
+        subprocess.run(["chmod", "-R", "a+rwX", microphone.environment["HOME"]], check=True)
+        keys = settings(folder, **{"jsonl.path": "-"})
+        with at_its_limit(*keys, **microphone.environment) as program:
+            program.wait_for(lambda: hears(program), "it hears")
+            stop_making_threads(program)
+            (child,) = children(program)
+            os.kill(child, signal.SIGKILL)
+            cannot = (
+                "The capture process cannot be started: Resource temporarily unavailable. Let it have more"
+            )
+            program.wait_for(lambda: cannot in str(program.messages("health")[-1]["reasons"]), "it says why")
+            make_threads_again(program)
+            program.wait_for(lambda: hears(program), "it hears again")
+
+
+def hears(program):
+    health = program.messages("health")
+    return health and health[-1]["microphone_ok"] and "awaited" not in str(health[-1]["reasons"])
+
+
 def children(program):
-    pairs = (path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat"))
-    return [pair for pair in pairs if pair[1] == str(program.pid)]
+    """The processes that it has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # gone meanwhile
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            found += [int(path.parent.name)] if parent == str(program.pid) else []
+    return found
 
 
 @contextmanager
