@@ -23,7 +23,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 HOST = "127.0.0.1"
 
 

@@ -41,7 +41,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 60.0
 FEED_S = 0.02
 DAEMON_FLAGS = ("--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes")
 

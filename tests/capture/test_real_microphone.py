@@ -22,11 +22,12 @@ from monitor.capture.retry import RetryLimits
 from monitor.capture.source import SourceState
 from monitor.errors import ConfigError, DeviceError, DeviceNotFoundError
 from monitor.types import Block, Gap, GapReason
+from tests.patience import shared
 from tests.virtual_microphone import VirtualMicrophone, plugged_in
 
 pytestmark = [pytest.mark.audio_device]
 
-DEADLINE_S = 25.0
+DEADLINE_S = 60.0
 CHILD_RSS_LIMIT_KIB = 30 * 1024
 
 
@@ -104,7 +105,7 @@ def test_what_is_played_arrives_and_a_stalled_source_comes_back(pipe_microphone:
         stalled_s, position = time.monotonic(), listener.items[-1].stop
         pipe_microphone.stall()
         lost = listener.until_lost()
-        assert time.monotonic() - stalled_s < 3.0
+        assert time.monotonic() - stalled_s < shared(3)
         assert isinstance(lost, Gap)
         assert listener.microphone.stats().state is SourceState.LOST
         listener.until_lost()

@@ -19,6 +19,7 @@ from monitor.service.requests import RequestBox
 from monitor.service.state_folder import open_state_folder
 from monitor.service.status_socket import NAME
 from monitor.sinks.memory import ListSink
+from tests.patience import HANGS_S
 from tests.service.scripted import RUNNING, ScriptedSource, noise, service
 from tests.service.test_service import InThread
 
@@ -29,7 +30,7 @@ def room(tmp_path):
     state = open_state_folder(tmp_path / "test")
     subject = service(source, [sink], requests=box, state=state)
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), HANGS_S)
         yield sink, box, source
 
 
@@ -56,7 +57,7 @@ def test_a_program_reads_all_of_it(room, tmp_path, capsys):
 def test_a_lost_microphone_is_exit_code_2(room, tmp_path, capsys):
     sink, _, source = room
     source.now = replace(RUNNING, state=SourceState.LOST, fault="it was unplugged.")
-    assert sink.wait_for(lambda _: sink.of(HealthMessage)[-1].state == "fault", 10.0)
+    assert sink.wait_for(lambda _: sink.of(HealthMessage)[-1].state == "fault", HANGS_S)
     assert status(tmp_path) == 2
     assert status(tmp_path, "--alive") == 0, "a restart would not help"
     assert "The microphone delivers no audio: it was unplugged." in capsys.readouterr().out
@@ -65,7 +66,7 @@ def test_a_lost_microphone_is_exit_code_2(room, tmp_path, capsys):
 def test_a_monitor_that_is_switched_off_is_not_all_well(room, tmp_path, capsys):
     sink, box, _ = room
     box.put(Request("listening", b"OFF", "hub"))
-    assert sink.wait_for(lambda _: not sink.of(ControlsMessage)[-1].listening, 10.0)
+    assert sink.wait_for(lambda _: not sink.of(ControlsMessage)[-1].listening, HANGS_S)
     assert status(tmp_path) == 1
     assert "Listening is switched off." in capsys.readouterr().out
 
@@ -76,7 +77,7 @@ def test_a_detector_that_is_stuck_is_not_alive(tmp_path):
     source.now = replace(RUNNING, last_block_age_s=60.0)
     subject = service(source, [sink := ListSink()], state=open_state_folder(tmp_path / "test"))
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), HANGS_S)
         assert status(tmp_path, "--alive") == 1
     assert status(tmp_path, "--alive") == 1, "and none that runs"
 

@@ -19,6 +19,7 @@ from monitor.sinks.memory import ListSink
 from monitor.sinks.push_delivery import DeliveryStatus
 from tests.access import open_files
 from tests.broker import HOST, free_port
+from tests.patience import HANGS_S, shared
 from tests.service.scripted import ScriptedSource, noise, service
 from tests.service.test_service import InThread
 
@@ -43,7 +44,7 @@ def test_a_running_service_tells_its_figures():
         ScriptedSource([noise(0)]), [sink], metrics_listen=f"{HOST}:{port}", delivery=lambda: delivery
     )
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(DeliveryMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(DeliveryMessage), HANGS_S)
         found = scraped(port)
     assert found["cradlewatch_state", "ok"] == 1
     assert found["cradlewatch_state", "fault"] == 0
@@ -64,7 +65,7 @@ def test_a_port_that_is_taken_is_said_and_stops_nothing():
     assert first.start() == ""
     subject = service(ScriptedSource([noise(0)]), [sink], metrics_listen=f"{HOST}:{first.port}")
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), HANGS_S)
     [reason] = sink.of(HealthMessage)[0].reasons
     assert reason.startswith(f'metrics.listen = "{HOST}:{first.port}" cannot be listened to')
     first.stop()
@@ -81,7 +82,7 @@ def test_a_thousand_idle_connections_cost_neither_threads_nor_descriptors():
             stack.enter_context(socket.create_connection((HOST, server.port), 10))
         began_s = time.monotonic()
         assert scraped(server.port)["cradlewatch_state", "ok"] == 1
-        assert time.monotonic() - began_s < 1.0
+        assert time.monotonic() - began_s < shared(1)
         assert threading.active_count() == threads
         assert open_files() - 1000 <= files + 17
     server.stop()
@@ -91,7 +92,7 @@ def report():
     sink = ListSink()
     subject = service(ScriptedSource([noise(0)]), [sink])
     with InThread(subject):
-        assert sink.wait_for(lambda _: sink.of(HealthMessage), 10.0)
+        assert sink.wait_for(lambda _: sink.of(HealthMessage), HANGS_S)
         return subject.report()
 
 

@@ -26,6 +26,7 @@ from monitor.sinks.base import Role
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.memory import ListSink
 from monitor.types import EndOfStream, Gap, GapReason, SampleIndex
+from tests.patience import HANGS_S
 from tests.service.scripted import FailingDetector, ScriptedSource, SilentDetector, noise, service
 
 
@@ -65,7 +66,7 @@ def test_the_end_of_the_source_ends_the_service_cleanly_with_the_open_episode_de
 def test_a_requested_stop_delivers_the_end_of_an_open_episode():
     sink = ListSink()
     with InThread(service(ScriptedSource([noise(0)]), [sink])) as running:
-        assert sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), 10.0)
+        assert sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), HANGS_S)
     assert running.code == 0
     assert kinds(sink) == ["started", "ended"]
 
@@ -131,7 +132,7 @@ def test_with_another_sink_a_lost_reader_is_a_reason_and_no_end():
     timing = Timing(stop_timeout_s=5.0, look_every_s=0.02, heartbeat_s=0.1)
     subject = service(ScriptedSource([noise(0)]), [JsonLinesSink(None), sink], timing=timing)
     with unread_stdout(), InThread(subject) as running:
-        assert sink.wait_for(lambda seen: sum(degraded(m) for m in seen) >= 3, 10.0)
+        assert sink.wait_for(lambda seen: sum(degraded(m) for m in seen) >= 3, HANGS_S)
         assert running.code is None
     assert running.code == 0
 
@@ -196,7 +197,7 @@ def test_a_memory_that_hangs_neither_delays_an_alarm_nor_uses_up_the_time_of_the
     source = ScriptedSource([noise(0)])
     subject = service(source, [HangingMemory(place, release), alarms], timing=Timing(stop_timeout_s=20.0))
     with InThread(subject):
-        assert alarms.wait_for(lambda seen: any(m.kind == "episode" for m in seen), 15.0)
+        assert alarms.wait_for(lambda seen: any(m.kind == "episode" for m in seen), HANGS_S)
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 15.0
     release.set()
@@ -206,7 +207,7 @@ def test_a_memory_that_hangs_neither_delays_an_alarm_nor_uses_up_the_time_of_the
 def test_health_is_published_at_start_and_on_change():
     sink, source = ListSink(), ScriptedSource([noise(0)])
     with InThread(service(source, [sink], timing=Timing(look_every_s=0.02))):
-        assert sink.wait_for(lambda messages: any(m.kind == "health" for m in messages), 10.0)
+        assert sink.wait_for(lambda messages: any(m.kind == "health" for m in messages), HANGS_S)
         source.now = replace(source.now, state=SourceState.LOST, fault="it was unplugged.")
         assert sink.wait_for(
             lambda messages: any(m.kind == "health" and m.state == "fault" for m in messages), 10.0
@@ -221,7 +222,7 @@ def test_health_is_repeated_at_the_heartbeat_only_while_nothing_changes():
     sink = ListSink()
     timing = Timing(look_every_s=0.02, heartbeat_s=0.4)
     with InThread(service(ScriptedSource([noise(0)]), [sink], timing=timing)):
-        assert sink.wait_for(lambda messages: sum(m.kind == "health" for m in messages) == 3, 10.0)
+        assert sink.wait_for(lambda messages: sum(m.kind == "health" for m in messages) == 3, HANGS_S)
     first, second, third = (message.uptime_s for message in sink.of(HealthMessage)[:3])
     assert second - first >= 0.3  # uptime is rounded to a tenth
     assert third - second >= 0.3
@@ -230,7 +231,7 @@ def test_health_is_repeated_at_the_heartbeat_only_while_nothing_changes():
 def test_the_service_manager_hears_ready_alive_and_stopping(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10.0)
+        manager.settimeout(HANGS_S)
         subject = service(
             ScriptedSource([noise(0)]), [ListSink()], environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}
         )
@@ -254,7 +255,7 @@ def test_a_detector_that_hangs_is_reported_and_the_watchdog_starves(tmp_path):
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10.0)
+        manager.settimeout(HANGS_S)
         subject = service(
             ScriptedSource([noise(0)]),
             [ListSink()],
@@ -277,7 +278,7 @@ def test_a_signal_stops_the_service(number):
     subject = service(ScriptedSource([noise(0)]), [sink])
     sender = threading.Thread(
         target=lambda: (
-            sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), 10.0),
+            sink.wait_for(lambda messages: any(m.kind == "episode" for m in messages), HANGS_S),
             os.kill(os.getpid(), number),
         )
     )
@@ -301,7 +302,7 @@ def told(sink, kind, **values):
         found = sink.of(kind)
         return found and all(getattr(found[-1], name) == value for name, value in values.items())
 
-    assert sink.wait_for(says, 10.0), sink.of(kind)
+    assert sink.wait_for(says, HANGS_S), sink.of(kind)
 
 
 def test_a_request_is_followed_at_once_and_not_at_the_next_look():

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from monitor.service.watchdog import Watchdog
+from tests.patience import HANGS_S
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -15,7 +16,7 @@ def manager(request, tmp_path):
     bound = "\0" + written[1:] if written.startswith("@") else written
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(bound)
-        end.settimeout(5.0)
+        end.settimeout(HANGS_S)
         yield end, written
 
 

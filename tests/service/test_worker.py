@@ -16,6 +16,7 @@ from monitor.service.worker import SinkWorker
 from monitor.sinks.base import Role
 from monitor.sinks.memory import ListSink
 from tests.broker import wait_until
+from tests.patience import HANGS_S
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -117,7 +118,7 @@ def test_a_message_is_offered_again_until_it_is_taken_and_nothing_overtakes_it()
     with Running(sink) as running:
         running.queue.put(episode("a"))
         running.queue.put(episode("b"))
-        assert sink.wait_for(lambda messages: len(messages) == 2, 10.0)
+        assert sink.wait_for(lambda messages: len(messages) == 2, HANGS_S)
     assert sink.offered == ["a", "a", "a", "b"]
     assert running.worker.stats().retries == 2
 
@@ -127,7 +128,7 @@ def test_a_refused_message_is_dropped_and_the_next_goes_on():
     with Running(sink) as running:
         running.queue.put(episode("a"))
         running.queue.put(episode("b"))
-        assert sink.wait_for(lambda messages: len(messages) == 1, 10.0)
+        assert sink.wait_for(lambda messages: len(messages) == 1, HANGS_S)
     assert sink.offered == ["a", "b"]
     assert running.worker.stats().dropped == 1
 
@@ -137,17 +138,17 @@ def test_telemetry_that_fails_is_not_offered_again():
     with Running(sink) as running:
         running.queue.put(TELEMETRY)
         running.queue.put(episode("a"))
-        assert sink.wait_for(lambda messages: len(messages) == 1, 10.0)
+        assert sink.wait_for(lambda messages: len(messages) == 1, HANGS_S)
     assert sink.offered == ["t", "a"]
 
 
 def test_the_sink_is_ticked_between_messages_and_during_back_off():
     quiet, away = FailingSink(), AwaySink()
     with Running(quiet):
-        assert all(quiet.ticks.acquire(timeout=10.0) for _ in range(3))
+        assert all(quiet.ticks.acquire(timeout=HANGS_S) for _ in range(3))
     with Running(away, stop_s=0.2, first_back_off_s=60.0, last_back_off_s=60.0) as running:
         running.queue.put(episode("a"))
-        assert all(away.ticks.acquire(timeout=10.0) for _ in range(3))
+        assert all(away.ticks.acquire(timeout=HANGS_S) for _ in range(3))
 
 
 def test_stopping_delivers_what_still_waits():
@@ -218,7 +219,7 @@ def test_a_sink_that_only_remembers_may_fail_and_is_opened_again(place):
         running.queue.put(episode("a"))
         wait_until(lambda: faults.append(running.worker.stats().fault) or faults[-1], "it is told")
         running.queue.put(episode("b"))
-        assert sink.wait_for(lambda messages: "b" in [m.event_id for m in messages], 10.0)
+        assert sink.wait_for(lambda messages: "b" in [m.event_id for m in messages], HANGS_S)
         assert running.worker.stats().fault == ""
     assert "It has failed and will be tried again (" in faults[-1]
     assert running.threads.failure is None
@@ -231,7 +232,7 @@ def test_an_unknown_error_ends_the_thread_as_a_failure_and_closes_the_sink():
     running = Running(sink)
     with running:
         running.queue.put(episode("a"))
-        assert running.threads.wait(10.0)
+        assert running.threads.wait(HANGS_S)
     assert running.threads.failure is not None
     assert isinstance(running.threads.failure.error, ZeroDivisionError)
     assert sink.closed_with is not None
@@ -262,7 +263,7 @@ def test_a_sink_that_hears_something_is_ticked_at_once():
     threads.start("sink", worker.run)
     for _ in range(3):
         sink.wake()
-        assert sink.ticked.acquire(timeout=20.0)
+        assert sink.ticked.acquire(timeout=HANGS_S)
     worker.request_stop(Deadline(5.0))
     assert threads.join(Deadline(20.0)) == []
 

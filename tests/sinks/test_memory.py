@@ -2,6 +2,7 @@ import threading
 
 from monitor.messages import EpisodeMessage
 from monitor.sinks.memory import ListSink
+from tests.patience import HANGS_S
 from tests.sinks.messages import episode, health, telemetry
 
 
@@ -22,7 +23,7 @@ def test_another_thread_can_wait_for_a_message():
     sink = ListSink("demo")
     writer = threading.Thread(target=lambda: sink.handle(episode()))
     writer.start()
-    assert sink.wait_for(len, 30)
+    assert sink.wait_for(len, HANGS_S)
     writer.join()
     assert not sink.wait_for(lambda messages: len(messages) > 1, 0.01)
     assert sink.name == "demo"

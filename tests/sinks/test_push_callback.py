@@ -16,6 +16,7 @@ from monitor.sinks.push_callback import BOUNDS, PER_MINUTE, AcknowledgeListener
 from monitor.sinks.push_tokens import VALID_S, Acknowledgement
 from tests.access import open_files
 from tests.broker import wait_until
+from tests.patience import shared
 
 KEY = b"k" * 32
 WHAT = Acknowledgement("nursery-20261122T030405-1", "Mum's phone")
@@ -252,7 +253,7 @@ def test_slow_and_idle_hosts_keep_no_phone_out(house, peer):
             began_s = time.monotonic()
             assert house.answers()
             took_s.append(time.monotonic() - began_s)
-        assert max(took_s) < 1.0
+        assert max(took_s) < shared(1.0)
         assert threading.active_count() == threads
         assert open_files() - len(hosts) <= files + BOUNDS.connections
 
@@ -263,7 +264,7 @@ def test_a_busy_connection_ends_in_time_all_the_same(house):
         host.settimeout(30)
         with contextlib.suppress(ConnectionError):
             assert host.recv(10) == b""
-        assert BOUNDS.within_s - 0.5 < time.monotonic() - began_s < BOUNDS.within_s + 5
+        assert BOUNDS.within_s - 0.5 < time.monotonic() - began_s < BOUNDS.within_s + shared(5)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
