@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from typing_extensions import override
 
+from monitor.sinks.mqtt_client import Limits
 from monitor.sinks.mqtt_settings import MqttSettings
 
 
@@ -211,6 +212,13 @@ def drops_announcement(settings: MqttSettings, size: int) -> Fault:
 def _round_up(size: int) -> int:
     """To the next power of two that leaves room for what a later release adds."""
     return 1 << (size + size // 4).bit_length()
+
+
+def of_limits(settings: MqttSettings, limits: Limits) -> Fault | None:
+    """What the broker cannot do at all."""
+    if limits.qos == 0:
+        return no_confirmation(settings)
+    return None if limits.retain else no_retaining(settings)
 
 
 def no_confirmation(settings: MqttSettings) -> Fault:
