@@ -1,4 +1,4 @@
-"""``check`` tries what the service does: the large message, another machine with our id, less able brokers."""
+"""``check`` tries what the service does: a large message, another machine with our id, less able brokers."""
 
 import threading
 
