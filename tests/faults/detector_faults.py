@@ -70,7 +70,9 @@ def _grow(house: OfficeHouse) -> None:
     used_mb = house.service._vitals.latest.memory_mb
     tracker.limits = replace(tracker.limits, host=HostLimits(memory_mb=used_mb + BALLAST / 2e6))
     house.ballast = mmap.mmap(-1, BALLAST)
-    house.ballast.write(b"\1" * BALLAST)
+    part = b"\1" * 1_000_000
+    while house.ballast.tell() < BALLAST:  # in parts, or nothing else in this process would run meanwhile
+        house.ballast.write(part)
 
 
 def _damage(house: LiveHouse) -> None:
