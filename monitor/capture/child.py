@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
+from monitor.capture.channels import ChannelWatch
 from monitor.capture.ring import RingWriter, open_shared_memory
 
 if TYPE_CHECKING:
@@ -240,11 +241,16 @@ def open_stream(
 
 
 def _into(ring: RingWriter, channel: int, channels: int) -> Callable[[Any, int, Any, Any], None]:
+    watch = ChannelWatch(channels)
+
     # Runs on PortAudio's thread: no lock, no log, nothing that waits.
     def take(data: Any, _frames: int, _time: Any, status: Any) -> None:
         if status and status.input_overflow:
             ring.count_overflow()
-        ring.write(memoryview(data).cast("h")[channel::channels], time.monotonic_ns())
+        frames = memoryview(data).cast("h")
+        ring.write(frames[channel::channels], time.monotonic_ns())
+        watch.observe(frames)
+        ring.note_channels(watch.moved)
 
     return take
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from monitor.capture.channels import better_channel
 from monitor.capture.child import has_sound_server
 from monitor.capture.child_process import CaptureChild, DeviceRequest
 from monitor.capture.resample import Resampler
@@ -150,6 +151,7 @@ class Microphone(AudioSource):
             waiting_s=0.0 if child is None else child.ring.waiting_s,
             last_block_age_s=None if last_audio_s is None else max(0.0, self._clock() - last_audio_s),
             fault=self._fault,
+            better_channel=None if child is None else better_channel(child.ring.moved, self._request.channel),
         )
 
     # --- one step ---------------------------------------------------------------------------------

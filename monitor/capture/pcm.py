@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from monitor.capture.channels import ChannelWatch, better_channel
 from monitor.capture.resample import Resampler
 from monitor.capture.source import AudioSource, SourceState, SourceStats
 from monitor.capture.timeline import Outage, Timeline
@@ -61,6 +62,7 @@ class PcmStream(AudioSource):
         self._rate_hz = rate_hz
         self._channels = channels
         self._channel = channel
+        self._watch_channels = ChannelWatch(channels)
         self._live = live
         self._stalled_after_s = stalled_after_s
         self._block = samples(block_s)
@@ -141,6 +143,7 @@ class PcmStream(AudioSource):
             waiting_s=0.0,
             last_block_age_s=None if last_data_s is None else max(0.0, self._clock() - last_data_s),
             fault=f"{self._name()} sends nothing." if self._state is SourceState.LOST else "",
+            better_channel=better_channel(self._watch_channels.moved, self._channel),
         )
 
     def _is_over(self) -> bool:
@@ -185,6 +188,7 @@ class PcmStream(AudioSource):
             self._append_gap(self._outage.close(resumed_s))
             self._outage = None
         self._state = SourceState.RUNNING
+        self._watch_channels.observe(frames.reshape(-1).data)
         self._append(self._resampler.push(np.ascontiguousarray(frames[:, self._channel], np.int16)))
 
     def _watch(self, now_s: float) -> None:

@@ -122,6 +122,7 @@ class Recording(AudioSource):
             waiting_s=0.0,
             last_block_age_s=None if last_block_s is None else max(0.0, self._clock() - last_block_s),
             fault="" if file is None else file.fault,
+            better_channel=None if file is None else file.better_channel,
         )
 
     def _hand_over(self) -> Block | Gap:

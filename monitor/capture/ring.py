@@ -22,7 +22,7 @@ MAGIC: Final = int.from_bytes(b"CRADLER\x01", "big")
 HEADER_BYTES: Final = 128
 """Sixteen 64-bit words; a multiple of the cache line, so samples do not share one with counters."""
 
-_MAGIC, _CAPACITY, _RATE, _CLAIMED, _WRITTEN, _STAMP, _OVERFLOWS = range(7)
+_MAGIC, _CAPACITY, _RATE, _CLAIMED, _WRITTEN, _STAMP, _OVERFLOWS, _MOVED = range(8)
 
 
 def ring_bytes(capacity: int) -> int:
@@ -96,6 +96,10 @@ class RingWriter:
         self._fence()  # all samples must be visible before they are offered
         words[_WRITTEN] = stop
 
+    def note_channels(self, moved: int) -> None:
+        """Note which channels of the device have ever moved, one bit each."""
+        self._words[_MOVED] = moved
+
     def count_overflow(self) -> None:
         """Note that the device lost samples before it called us."""
         self._words[_OVERFLOWS] += 1
@@ -151,6 +155,11 @@ class RingReader:
     @property
     def overflows(self) -> int:
         return self._words[_OVERFLOWS]
+
+    @property
+    def moved(self) -> int:
+        """Channels of the device that have ever moved, one bit each."""
+        return self._words[_MOVED]
 
     def read(self, limit: int) -> tuple[int, bytes]:
         """Number of samples that are gone, then at most ``limit`` samples as bytes. Never waits."""

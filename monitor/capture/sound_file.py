@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from monitor.capture.byte_view import ByteView, FileBytes
+from monitor.capture.channels import ChannelWatch, better_channel
 from monitor.capture.links import Link
 from monitor.capture.quiet import quiet
 from monitor.capture.resample import saturated
@@ -74,6 +75,7 @@ class SoundLink:
         if link.samples is not None and width and file.frames != len(link.samples) // width:
             self._read_samples_themselves(len(link.samples) // width)
         self.channel = min(channel, self.channels - 1)
+        self._watch = ChannelWatch(self.channels)
         self._is_float = file.subtype in FLOAT_SUBTYPES or file.subtype.startswith("MPEG")
         self._promised = self._promised_frames(width)
         self._margin = 0 if link.claimed_frames is None else round(AUDIBLE_LOSS_S * self.rate_hz)
@@ -88,6 +90,11 @@ class SoundLink:
         if self._link.spans_s is None:
             return self._link.lost_s
         return max(0.0, self._link.spans_s - int(self._file.frames) / self.rate_hz)
+
+    @property
+    def better_channel(self) -> int | None:
+        """Another channel that sounds, where ours has not yet."""
+        return better_channel(self._watch.moved, self.channel)
 
     @property
     def frames(self) -> int | None:
@@ -162,6 +169,7 @@ class SoundLink:
             n_read = max(0, self._file.tell() - self._position)
             failed = True
         self._position += n_read
+        self._watch.observe(buffer[:n_read].reshape(-1).data)
         return self._as_int16(buffer[:n_read, self.channel]), failed
 
     def _as_int16(self, audio: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:

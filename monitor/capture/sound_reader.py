@@ -77,6 +77,11 @@ class SoundFileReader:
             faults.append(f"{count(not_numbers, 'sample')} without a number became silence")
         return f"{self._path}: {'; '.join(faults)}." if faults else ""
 
+    @property
+    def better_channel(self) -> int | None:
+        """Another channel that sounds, where ours has not yet: in the newest of joined recordings."""
+        return self._sound.better_channel
+
     def read(self, n_frames: int) -> NDArray[np.int16] | int | None:
         """Next audio (int16, shape (n,), 0 < n <= n_frames), frames that are lost, or None at the end.
 

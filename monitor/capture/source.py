@@ -39,6 +39,8 @@ class SourceStats:
     """Seconds since audio last arrived; None before the first."""
     fault: str
     """Why nothing arrives, for a person; empty while all is well."""
+    better_channel: int | None = None
+    """Another channel that sounds, where the chosen one never has."""
 
 
 class AudioSource(Protocol):

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.capture.source import AudioSource
+from monitor.capture.source import AudioSource, SourceStats
 from monitor.cli.check_service import Outcome, check_ports, check_sounder, check_state
 from monitor.cli.options import add_config_options, load
 from monitor.config import Config
@@ -95,7 +95,7 @@ def listen(source: AudioSource, limits: SignalLimits, *, first_audio_s: float) -
     stats = source.stats()
     if not heard:
         return Outcome(ok=False, text=f"No audio within {first_audio_s:.0f} s. {stats.fault}".strip())
-    return _judged(np.concatenate(heard), watch.stats(), limits, stats.description)
+    return _judged(np.concatenate(heard), watch.stats(), limits, stats)
 
 
 def _knows_enough(signal: SignalStats, limits: SignalLimits) -> bool:
@@ -106,13 +106,15 @@ def _knows_enough(signal: SignalStats, limits: SignalLimits) -> bool:
     return sounds or signal.heard_s >= PATIENCE_S
 
 
-def _judged(audio: NDArray[np.int16], signal: SignalStats, limits: SignalLimits, description: str) -> Outcome:
+def _judged(
+    audio: NDArray[np.int16], signal: SignalStats, limits: SignalLimits, source: SourceStats
+) -> Outcome:
     """The service's judgement, with the waits that it grants shortened to what was heard."""
     waits = min(limits.silent_after_s, 0.9 * signal.heard_s)
     now = replace(limits, silent_after_s=waits, quiet_after_s=0.0)
     rms_dbfs, peak_dbfs = levels_dbfs(audio)
-    heard = f"{description}: RMS {rms_dbfs:.1f} dBFS, peak {peak_dbfs:.1f} dBFS"
-    troubles = list(signal_troubles(signal, now))
+    heard = f"{source.description}: RMS {rms_dbfs:.1f} dBFS, peak {peak_dbfs:.1f} dBFS"
+    troubles = list(signal_troubles(signal, now, source.better_channel))
     if not troubles:
         return Outcome(ok=True, text=heard)
     hint = SPEAK if any(trouble.kind == QUIET for trouble in troubles) else ""

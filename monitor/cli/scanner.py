@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.capture.recording import Recording
+from monitor.capture.source import SourceStats
 from monitor.detect.loading import load_pipeline
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import AudioFileError
@@ -85,7 +86,18 @@ def _scan(path: Path, request: ScanRequest, on_progress: Callable[[float], None]
         episodes += _ended(pipeline.flush())
     finally:
         source.stop(0.0)
-    return Scanned(path, tuple(episodes), seconds(length), seconds(damaged), source.stats().fault)
+    fault = " ".join(filter(None, (source.stats().fault, _silent_channel(path, source.stats()))))
+    return Scanned(path, tuple(episodes), seconds(length), seconds(damaged), fault)
+
+
+def _silent_channel(path: Path, stats: SourceStats) -> str:
+    """What to say where the channel that was listened to is empty and another one is not."""
+    other = stats.better_channel
+    if other is None:
+        return ""
+    return (
+        f"{path}: the chosen channel is silent, channel {other} is not: listen to it with --channel {other}."
+    )
 
 
 def _ended(outputs: list[DetectorOutput]) -> Iterator[FoundEpisode]:

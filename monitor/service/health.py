@@ -183,7 +183,7 @@ class HealthTracker:
 
     def _of_detector(self, snapshot: Snapshot) -> Iterator[Trouble]:
         detector, limits = snapshot.detector, self.limits
-        yield from signal_troubles(detector.signal, limits.signal)
+        yield from signal_troubles(detector.signal, limits.signal, snapshot.source.better_channel)
         if detector.turned_age_s > limits.detector_stuck_after_s:
             yield Trouble("detector.stuck", State.FAULT, "The detector does not advance.")
         if snapshot.lag_s > limits.lag_s and self.limits.paced:

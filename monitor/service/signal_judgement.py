@@ -42,6 +42,10 @@ _ZEROS: Final = (
     "noise gate in it is closed."
 )
 _STUCK: Final = "The microphone delivers one constant value: it is broken."
+_CHANNEL: Final = (
+    "The chosen channel is silent while channel {0} sounds: set microphone.channel = {0} "
+    "(source.channel for a file or pipe)."
+)
 _GATED: Final = (
     "The microphone or camera cuts quiet sounds out, so faint crying does not arrive: "
     "switch off its noise suppression or noise gate."
@@ -56,9 +60,14 @@ _QUIET: Final = (
 )
 
 
-def signal_troubles(signal: SignalStats, limits: SignalLimits) -> Iterator[Trouble]:
-    """All that is wrong with ``signal``, the worst first."""
-    still = _stillness(signal, limits)
+def signal_troubles(
+    signal: SignalStats, limits: SignalLimits, better_channel: int | None = None
+) -> Iterator[Trouble]:
+    """All that is wrong with ``signal``, the worst first.
+
+    ``better_channel``: one that sounds while the chosen one never has.
+    """
+    still = _stillness(signal, limits, better_channel)
     if still is not None:
         yield still
     if signal.clipped_share > limits.clipped_share:
@@ -73,13 +82,16 @@ def signal_troubles(signal: SignalStats, limits: SignalLimits) -> Iterator[Troub
         yield Trouble("microphone.gated", State.DEGRADED, _GATED)
 
 
-def _stillness(signal: SignalStats, limits: SignalLimits) -> Trouble | None:
+def _stillness(signal: SignalStats, limits: SignalLimits, better_channel: int | None) -> Trouble | None:
     if signal.gated:
         silent = signal.still_s > limits.gated_silent_after_s
         return Trouble("microphone.silent", State.FAULT, _GATED_SILENT, Concern.SIGNAL) if silent else None
     if signal.constant_s <= limits.silent_after_s:
         return None
-    reason = _ZEROS if signal.constant_value == 0 else _STUCK
+    if better_channel is not None:
+        reason = _CHANNEL.format(better_channel)
+    else:
+        reason = _ZEROS if signal.constant_value == 0 else _STUCK
     return Trouble("microphone.silent", State.FAULT, reason, Concern.SIGNAL)
 
 
