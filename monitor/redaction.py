@@ -11,11 +11,12 @@ from typing import Final
 
 HIDDEN: Final = "…"
 
+# Bounded: a stranger's text must not take the time of whoever logs it.
 _NETS: Final = (
     # Behind a scheme, also with an @ or a / in the password
-    re.compile(r"""(?<=://)[^\s"'<>]*@(?=[\w\[])"""),
+    re.compile(r"""(?<=://)[^\s"'<>]{0,512}@(?=[\w\[])"""),
     # The same without a scheme.
-    re.compile(r"""(?<![^\s"'(=,\[])[^\s:/@"'=(,\[]+:[^\s/@"']+@(?=[\w\[])"""),
+    re.compile(r"""(?<![^\s"'(=,\[])[^\s:/@"'=(,\[]{1,128}:[^\s/@"']{1,128}@(?=[\w\[])"""),
 )
 _QUERY: Final = re.compile(
     r"""([?&](?:\w*token|pass(?:word|wd)?|pwd|secret|auth|(?:api)?key)=)[^&\s"']+""", re.IGNORECASE

@@ -149,17 +149,17 @@ def test_what_repeats_each_second_is_written_a_hundred_times_and_then_once_a_min
     clock, stream = Ticking(), io.StringIO()
     configure_logging("info", "json", stream=stream, environ={}, repeats=RepeatLimiter(clock=clock))
     log = structlog.get_logger()
-    for _ in range(24 * 3600):
+    for _ in range(4 * 3600):
         clock.now_s += 1
         log.warning("mqtt.disconnected", fault="x" * 60)
         logging.getLogger("paho").warning("trouble %d", clock.now_s)
     log.info("episode.started")
     written = [json.loads(line) for line in stream.getvalue().splitlines()]
     for event in ("mqtt.disconnected", "trouble"):
-        assert 24 * 60 + 90 < sum(line["event"].startswith(event) for line in written) <= 24 * 60 + 102
+        assert 4 * 60 + 90 < sum(line["event"].startswith(event) for line in written) <= 4 * 60 + 102
     assert written[-1]["event"] == "episode.started", "others are not held up"
     assert [line["unwritten"] for line in written if "unwritten" in line][-1:] == [59]
-    assert len(stream.getvalue()) < 1_000_000
+    assert len(stream.getvalue()) < 200_000
 
 
 def test_a_user_and_a_password_in_an_address_are_hidden_wherever_they_stand():
