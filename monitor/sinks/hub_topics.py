@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,9 @@ _STATES: Final = (
     "delivery",
     "confirmed_cause",
 )
+
+
+_AVAILABILITY: Final = re.compile(rb'/([a-z0-9_-]+)/availability"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,17 @@ class Topics:
     def retained(self) -> tuple[str, ...]:
         """Every retained topic below ``base``; :attr:`discovery` lies elsewhere."""
         return tuple(self.state(name) for name in _STATES)
+
+
+def is_folded(settings: MqttSettings) -> bool:
+    """Whether another device.id than this one may have the same :func:`device_id`."""
+    return any(letter in settings.device for letter in "-_")
+
+
+def owner_of(announcement: bytes) -> str | None:
+    """The device.id in a discovery message, or in the beginning of one; None where none is found."""
+    found = _AVAILABILITY.search(announcement)
+    return None if found is None else found.group(1).decode()
 
 
 def device_id(settings: MqttSettings) -> str:

@@ -24,7 +24,7 @@ from monitor.sinks import homeassistant, moment, mqtt_events, mqtt_faults
 from monitor.sinks.base import Sink
 from monitor.sinks.episode_ledger import EpisodeLedger
 from monitor.sinks.hub_rates import HubRates
-from monitor.sinks.hub_topics import Topics
+from monitor.sinks.hub_topics import Topics, is_folded
 from monitor.sinks.moment import Moment
 from monitor.sinks.mqtt_announcement import Announcement
 from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Limits, Subscribed, Ticket
@@ -343,6 +343,8 @@ class MqttSink(Sink):
             for topic in (self._topics.instance, self._topics.availability):
                 self._link.subscribe(topic)  # where the access list forbids it we do without
         if self._settings.discovery:
+            if is_folded(self._settings):
+                self._link.subscribe(self._topics.discovery)
             topic = self._settings.birth_topic
             self._asked[self._link.subscribe(topic)] = topic
         if self._inbox is not None:
@@ -395,6 +397,8 @@ class MqttSink(Sink):
         if control is not None:
             self._on_command(control, report)
         # A retained birth message comes with our own subscription, when all has just been sent.
+        elif report.topic == self._topics.discovery:
+            self._announcement.heard(report.payload)
         elif report.topic == self._topics.instance:
             sign = Sign.read(report.payload)
             if sign is not None:

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from monitor.sinks import mqtt_faults
+from monitor.sinks.hub_topics import owner_of
 from monitor.sinks.mqtt_client import Ticket
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
@@ -29,11 +30,14 @@ class Announcement:
         self.publication = publication
         self._ticket: Ticket | None = None
         self._drops = 0
+        self._other: str | None = None
         self.due = False
 
     @property
     def fault(self) -> Fault | None:
         """That it is left out, and why."""
+        if self._other is not None:
+            return mqtt_faults.same_entities(self._settings, self._other)
         if self._drops < DROPS:
             return None
         return mqtt_faults.drops_announcement(self._settings, len(self.publication.payload.encode()))
@@ -41,6 +45,17 @@ class Announcement:
     def ask(self) -> None:
         """It is to be sent when nothing else is on its way."""
         self.due = self._settings.discovery and self.fault is None
+
+    def heard(self, payload: bytes) -> None:
+        """What the broker holds on our topic: another device with an id like ours keeps its entities."""
+        owner = owner_of(payload)
+        other = owner if owner not in {None, self._settings.device} else None
+        if other == self._other:
+            return
+        self._other = other
+        if other is not None:
+            log.error("mqtt.same_entities", fault=str(self.fault))
+        self.ask()
 
     def sent(self, ticket: Ticket) -> None:
         self.due = False

@@ -32,6 +32,9 @@ Version = Literal["5", "3.1.1"]
 LONGEST_HEARD: Final = 256
 """Bytes of an incoming message that are looked at; no command is as long as this."""
 
+LONGEST_ANNOUNCEMENT: Final = 4096
+"""Whose it is stands in the beginning."""
+
 IN_FLIGHT: Final = 20
 """Publications without an answer that we send at most; a broker may ask for fewer."""
 
@@ -161,6 +164,7 @@ class MqttSession:
         self.number = number
         self._limits = limits
         self._unconfirmed: set[int] = set()
+        self._discovery_prefix = f"{settings.discovery_prefix}/device/"
         self._held_after_s = settings.held_after_s
         self._back_off = back_off
         self._tries = 0
@@ -378,7 +382,8 @@ class MqttSession:
             log.warning("mqtt.topic_unreadable")
             return
         # Nothing that we act on is longer; who may write to our topics shall not fill our memory.
-        self._report(Incoming(topic, bytes(message.payload[:LONGEST_HEARD]), message.retain))
+        longest = LONGEST_ANNOUNCEMENT if topic.startswith(self._discovery_prefix) else LONGEST_HEARD
+        self._report(Incoming(topic, bytes(message.payload[:longest]), message.retain))
 
 
 def _limits_of(connack: Properties | None) -> Limits:

@@ -162,6 +162,15 @@ def unsteady(settings: MqttSettings, reason: str) -> Fault:
     )
 
 
+def same_entities(settings: MqttSettings, other: str) -> Fault:
+    """Home Assistant knows no "-" in our ids, and another device has come first."""
+    return Fault(
+        f'device.id = "{settings.device}" and device.id = "{other}" are one device to Home Assistant: it '
+        f'keeps "{other}", and this monitor has no entities.',
+        'Give one of them another device.id, one that differs in more than "-" and "_".',
+    )
+
+
 def _names(settings: MqttSettings, other: str) -> str:
     return f'device.id = "{settings.device}" is that of two monitors, {settings.machine_name} and {other}'
 

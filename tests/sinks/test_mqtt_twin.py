@@ -247,3 +247,41 @@ def test_a_machine_without_a_key_watches_for_nobody():
     twin = watch({})
     assert twin.role is Role.REPORTS
     assert passes(twin, 100.0) == []
+
+
+# --- ids that Home Assistant cannot tell apart -------------------------------------------------------
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("first_id", "second_id"), [("nursery-1", "nursery_1"), ("nursery_1", "nursery-1")])
+def test_an_id_that_differs_in_a_dash_does_not_make_the_first_room_vanish(mosquitto, first_id, second_id):
+    topic = "homeassistant/device/cradlewatch_nursery_1/config"
+    with running_sink(mosquitto, device=first_id) as first:
+        settle(first)
+        with running_sink(mosquitto, device=second_id) as second:
+            work(second, lambda: f'"{first_id}"' in second.fault(), "the fault is told")
+            settle(second)
+            second.handle(episode())
+            settle(second)
+            assert f"cradlewatch/{first_id}/crying" in retained(mosquitto.port)[topic]
+            assert json.loads(retained(mosquitto.port)[f"cradlewatch/{second_id}/crying"])["state"] == "ON"
+            assert first.fault() == ""
+            with Subscriber(mosquitto.port) as hub:
+                hub.publish(topic, "", retain=True)  # the first is removed from the hub
+            work(
+                second,
+                lambda: f"cradlewatch/{second_id}/crying" in retained(mosquitto.port).get(topic, ""),
+                "",
+            )
+            assert second.fault() == ""
+
+
+@pytest.mark.broker
+def test_an_id_with_a_dash_of_the_last_release_keeps_its_entities(mosquitto):
+    with running_sink(mosquitto, device="nursery-1") as sink:
+        settle(sink)
+    with running_sink(mosquitto, device="nursery-1", base_topic="home/cradlewatch") as sink:
+        settle(sink)
+        assert sink.fault() == ""
+        told = json.loads(retained(mosquitto.port)["homeassistant/device/cradlewatch_nursery_1/config"])
+        assert told["cmps"]["crying"]["unique_id"] == "cradlewatch_nursery_1_crying"
