@@ -89,7 +89,8 @@ class SoundLink:
         """Seconds that are damaged or missing between the link before and this one."""
         if self._link.spans_s is None:
             return self._link.lost_s
-        return max(0.0, self._link.spans_s - int(self._file.frames) / self.rate_hz)
+        lost_s = self._link.spans_s - int(self._file.frames) / self.rate_hz
+        return lost_s if lost_s >= AUDIBLE_LOSS_S else 0.0  # less is how a decoder begins
 
     @property
     def better_channel(self) -> int | None:
