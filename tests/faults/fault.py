@@ -154,6 +154,7 @@ def measure(fault: Fault, house: House, undisturbed: Mapping[str, float]) -> Res
         house.hush()
     one.look_back()
     if fault.renews:
+        _until(house.is_calm, SETTLED_WITHIN_S)  # or the next start tells of a cry that was cut short
         house.restart()
     return Result(
         fault,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from tests.broker import Subscriber
 
 ANSWERED_WITHIN_S: Final = 1.0
 """The other ways must not wait for one that hangs."""
+
+CALM_TOLD_WITHIN_S: Final = 2.0
+"""From the end of a cry until the status knows of the note to the phone: a look a second."""
 
 
 class Watcher:
@@ -75,9 +79,12 @@ class Watcher:
         return bool(mine and theirs and delivers and report.get("counters", {}).get("audio_s"))
 
     def is_calm(self) -> bool:
-        """The hub sees no cry."""
-        crying = self._hub.last(f"{self._base}/crying")
-        return bool(crying) and json.loads(crying)["state"] == "OFF"
+        """The hub has seen no cry for a while, and nothing is on its way to the phone."""
+        crying = [message for message in self._hub.received if message.topic == f"{self._base}/crying"]
+        if not crying or json.loads(crying[-1].payload)["state"] != "OFF":
+            return False
+        since_s = time.monotonic() - crying[-1].arrived_s
+        return since_s >= CALM_TOLD_WITHIN_S and not self.report().get("delivery", {}).get("waiting")
 
     def losses(self) -> list[str]:
         gone = any(message.payload == "offline" for message in self._of_availability())
