@@ -2,18 +2,21 @@
 
 ``python -m tests.bench.disk_writes`` plays an hour of messages as the service makes them, with its own pauses
 but no waiting, into outbox, push's queue and history, and prints what the kernel was handed to write. As root
-it does so on a loop-mounted ext4 and also prints what reached the block device.
+it does so on a loop-mounted ext4 and also prints what reached the block device. ``--hours 8`` prints memory
+after each hour of crying instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
+import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,8 +106,8 @@ def said_in(second: int, *, crying: bool) -> Iterator[EpisodeMessage | Telemetry
         yield episode("updated", second, onset)
 
 
-def live(folder: Path, *, crying: bool) -> None:
-    """An hour of it: what is put is delivered a second later, and the broker has it for sure."""
+def live(folder: Path, *, crying: bool, hours: int = 1, hourly: Callable[[], None] = lambda: None) -> None:
+    """Hours of it: what is put is delivered a second later, and the broker has it for sure."""
     clock = Clock()
     topics = Topics.of(MqttSettings("localhost", "nursery"))
     outbox = Outbox(
@@ -114,8 +117,10 @@ def live(folder: Path, *, crying: bool) -> None:
     history = HistorySink(HistorySettings(folder), now=clock.now, within_s=PATIENCE_S)
     outbox.open(within_s=PATIENCE_S)
     history.open()
-    for second in range(HOUR_S):
+    for second in range(hours * HOUR_S):
         clock.passed_s = float(second)
+        if second and second % HOUR_S == 0:
+            hourly()
         outbox.done(*(entry.item.key for entry in outbox.pending()))
         for message in said_in(second, crying=crying):
             change = ledger.change(message)
@@ -132,6 +137,12 @@ def live(folder: Path, *, crying: bool) -> None:
 def written_by_this_process() -> int:
     lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(dict(line.split(": ") for line in lines)["write_bytes"])
+
+
+def print_memory() -> None:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    print(f"resident: {pages * resource.getpagesize() / 1000:.0f} kB", flush=True)
 
 
 def _sectors(device: str) -> int:
@@ -161,8 +172,13 @@ def somewhere() -> Iterator[tuple[Path, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--hours", type=int, default=0, help="print the memory after each of so many hours")
     parser.add_argument("--one", choices=["quiet", "crying"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.hours:
+        with tempfile.TemporaryDirectory() as folder:
+            live(Path(folder), crying=True, hours=arguments.hours + 1, hourly=print_memory)
+        return
     if arguments.one is None:
         for kind in ("quiet", "crying"):  # each in a process of its own: the kernel counts by process
             subprocess.run([sys.executable, "-m", "tests.bench.disk_writes", "--one", kind], check=True)
