@@ -36,6 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f'"{settings.device}" is removed: {settings.address} has emptied these topics.')
     for topic in removed.topics:
         print(f"  {topic}")
+    print(
+        'Home Assistant may log "No device components to cleanup" for each entity that was switched off: '
+        "that is harmless."
+    )
     if removed.availability == ONLINE:
         print("The broker called it online. A service that still runs announces it again.")
     if removed.availability is None:

@@ -9,7 +9,7 @@ from typing import Final
 from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError
 from monitor.sinks import mqtt_faults
 from monitor.sinks.hub_component import ONLINE
-from monitor.sinks.hub_topics import Topics
+from monitor.sinks.hub_topics import Topics, is_folded, owner_of
 from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Subscribed
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
@@ -56,14 +56,14 @@ class _Removal:
 
     def run(self, *, force: bool) -> Removed:
         self._connect()
-        availability = self._availability()
+        availability = self._retained(self._topics.availability)
         if availability == ONLINE and not force:
             raise DeviceOnlineError(
                 f'"{self._settings.device}" is online: its service would announce it again.',
                 "Stop the service first (`systemctl stop cradlewatch`), or use --force if it runs no more.",
             )
         # The entities go first: emptied states would be told to them as news.
-        topics = (self._topics.discovery, *self._topics.retained)
+        topics = (*self._announced(), *self._topics.retained)
         for topic in topics:
             self._clear(topic)
         return Removed(topics, availability, self._link.protocol)
@@ -72,16 +72,28 @@ class _Removal:
         while not any(isinstance(report, Connected) for report in self._reports()):
             pass
 
-    def _availability(self) -> str | None:
-        self._link.subscribe(self._topics.availability)
+    def _announced(self) -> tuple[str, ...]:
+        """The discovery topic, unless a device with an id like ours has it."""
+        topic = self._topics.discovery
+        if is_folded(self._settings):
+            there = self._retained(topic)
+            if there is not None and owner_of(there.encode()) not in {None, self._settings.device}:
+                return ()
+        return (topic,)
+
+    def _retained(self, topic: str) -> str | None:
+        """What the broker holds there, or the beginning; None where it holds nothing or may not tell us."""
+        self._link.subscribe(topic)
         listen_until_s = self._deadline_s
         while time.monotonic() < listen_until_s:
             for report in self._reports():
                 match report:
-                    case Incoming(topic=self._topics.availability):
+                    case Incoming() if report.topic == topic:
                         return report.payload.decode(errors="replace")
+                    case Subscribed(failed=True) if topic == self._topics.discovery:
+                        return None
                     case Subscribed(failed=True):
-                        raise _error(self._not_permitted(self._topics.availability, report, "subscribe"))
+                        raise _error(self._not_permitted(topic, report, "subscribe"))
                     case Subscribed():
                         listen_until_s = min(self._deadline_s, time.monotonic() + SILENCE_S)
         return None

@@ -47,6 +47,23 @@ def test_nothing_is_left_of_the_device_and_all_of_the_other(mosquitto, capsys):
     assert "online" not in out
 
 
+@pytest.mark.parametrize("holder", ["nursery-2", "nursery_2"])
+def test_the_entities_of_a_device_with_an_id_like_ours_stay(mosquitto, holder):
+    published(mosquitto.port, "nursery-2")
+    published(mosquitto.port, "nursery_2")
+    topic = "homeassistant/device/cradlewatch_nursery_2/config"
+    settings = MqttSettings(host=HOST, device=holder)
+    with Subscriber(mosquitto.port) as everything:
+        everything.publish(
+            topic, homeassistant.discovery(settings, Topics.of(settings), "0.1.0").payload, retain=True
+        )
+    assert remove(mosquitto.port, "--set", "device.id=nursery-2") == 0
+    left = retained(mosquitto.port)
+    assert (topic in left) == (holder == "nursery_2")
+    assert not any(name.startswith("cradlewatch/nursery-2/") for name in left)
+    assert any(name.startswith("cradlewatch/nursery_2/") for name in left)
+
+
 def test_a_device_whose_service_runs_stays_and_the_reason_is_told(mosquitto, capsys):
     ours = published(mosquitto.port, "nursery", state=ONLINE)
     assert remove(mosquitto.port) == 1
