@@ -196,8 +196,8 @@ def stage_rows(
     frames = [log_mel.process(hop) for hop in hops]
     heard_s = seconds(len(hops) * HOP)
     stages = [
-        ("level and floor, quiet", _each(detector.process, quiet_hops), "runs always"),
-        ("level and floor, active", _each(detector.process, hops), "asks the VAD only when in doubt"),
+        ("bands and floors, quiet", _each(detector.process, quiet_hops), "runs always"),
+        ("bands and floors, active", _each(detector.process, hops), "asks the VAD only when in doubt"),
         ("VAD", _each(vad.voiced_frames, hops), "if it were asked about every hop"),
         ("log-mel", _each(log_mel.process, hops), "runs while awake"),
         ("gate model", _each(gate.process, frames), "runs while awake"),

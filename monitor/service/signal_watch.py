@@ -18,9 +18,9 @@ FULL_SCALE: Final = 32767
 
 STILL_SPAN: Final = 2
 """Of the samples of a block whose last bit alone moves: a gate may fill its pauses with dither."""
-GATE_RUN_S: Final = 1.0
+GATE_RUN_S: Final = 2.0
 """Stillness this long that ends with a sound is a gate's work, or somebody's at the mute switch."""
-GATE_RUNS: Final = 3
+GATE_RUNS: Final = 5
 GATE_WITHIN_S: Final = 3600.0
 """So many such runs in this time are a gate. A source that goes without for as long has none any more."""
 
@@ -100,6 +100,8 @@ class SignalWatch:
             self._moves()
             if item.reason is GapReason.DEVICE_LOST:  # what comes back may be another one, at another gain
                 self._forget_levels()
+                if not self._gated:
+                    self._gate_runs.clear()
             return
         for first in range(0, len(item.samples), PIECE):
             piece = item.samples[first : first + PIECE]

@@ -10,7 +10,7 @@ def test_prints_every_stage_the_models_and_the_memory(capsys):
     arguments = ["monitor/demo/nursery.flac", "--seconds", "12", "--passes", "1"]
     assert bench.run(parser.parse_args(arguments)) == 0
     printed = capsys.readouterr().out
-    for stage in ("level and floor", "VAD", "log-mel", "gate model", "classifier"):
+    for stage in ("bands and floors", "VAD", "log-mel", "gate model", "classifier"):
         assert f"\n{stage}" in printed
     for audio in ("quiet room", "continuous activity", "nursery.flac"):
         assert f"\nwhole pipeline, {audio}" in printed

@@ -118,10 +118,10 @@ def test_another_device_is_another_level():
 def test_stillness_and_sound_that_alternate_are_a_gate(pause):
     stream = Stream()
     gated = []
-    for _ in range(4):
+    for _ in range(6):
         stream.feed(pause, 20)
         gated.append(stream.feed(ROOM, 3).gated)
-    assert gated == [False, False, True, True]
+    assert gated == [False, False, False, False, True, True]
     assert stream.feed(pause, 200).gated
     assert stream.watch.stats().still_s == 200.0
 
@@ -129,16 +129,28 @@ def test_stillness_and_sound_that_alternate_are_a_gate(pause):
 def test_somebody_at_the_mute_switch_is_no_gate(monkeypatch):
     monkeypatch.setattr(signal_watch, "GATE_WITHIN_S", 120.0)
     stream = Stream()
-    for _ in range(4):
+    for _ in range(6):
         stream.feed(constant(0), 5)
         assert not stream.feed(ROOM, 80).gated
+
+
+def test_a_device_that_goes_and_comes_back_silent_is_no_gate_and_a_gate_stays_one():
+    stream = Stream()
+    for _ in range(6):
+        stream.lose(GapReason.DEVICE_LOST)
+        stream.feed(constant(0), 3)
+        assert not stream.feed(ROOM).gated
+    for _ in range(5):
+        stream.feed(constant(0), 3)
+        stream.feed(ROOM)
+    assert stream.lose(GapReason.DEVICE_LOST).gated
 
 
 def test_a_gate_that_was_switched_off_is_forgotten(monkeypatch):
     monkeypatch.setattr(signal_watch, "GATE_WITHIN_S", 60.0)
     stream = Stream()
-    for _ in range(3):
-        stream.feed(constant(0), 10)
+    for _ in range(5):
+        stream.feed(constant(0), 5)
         stream.feed(ROOM)
     assert stream.watch.stats().gated
     assert not stream.feed(ROOM, 61).gated
