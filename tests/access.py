@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,17 @@ def out_of_reach(folder: Path) -> Iterator[Path]:
         if is_root:
             os.seteuid(0)
         folder.chmod(0o700)
+
+
+@contextmanager
+def many_files(number: int) -> Iterator[None]:
+    """This process may hold ``number`` descriptors more: at a login it gets 1,024 in all."""
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, number + 1024)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def open_files() -> int:

@@ -70,6 +70,8 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         _openssl(
             *("req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN=test CA {folder.name}"),
+            # Without it, Python 3.13 trusts nothing that it signed.
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.crt")),
         )
@@ -89,7 +91,7 @@ class Authority:
         """
         key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "crt"))
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={alternative_names}\n")
+        extensions.write_text(f"subjectAltName={alternative_names}\nauthorityKeyIdentifier=keyid\n")
         _openssl(
             *("req", "-nodes", "-subj", f"/CN={name}", "-newkey", "ec"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(key), "-out", str(request)),

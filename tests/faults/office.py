@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import pytest
 import structlog
 
 from monitor.config import (
@@ -72,9 +73,9 @@ class OfficeHouse(Household):
 
     def _furnish(self, stack: ExitStack) -> None:
         self.furnish(stack, Mosquitto(self.folder / "broker"))
-        before = dict(os.environ)
-        stack.callback(os.environ.update, before)
-        os.environ.update(self.microphone.environment)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in self.microphone.environment.items():
+            patch.setenv(name, value)
         self.fifo = self.folder / "events"
         os.mkfifo(self.fifo)
         self._read_events = threading.Event()

@@ -17,7 +17,7 @@ from monitor.messages import DeliveryMessage, HealthMessage
 from monitor.service.metrics import MetricsServer
 from monitor.sinks.memory import ListSink
 from monitor.sinks.push_delivery import DeliveryStatus
-from tests.access import open_files
+from tests.access import many_files, open_files
 from tests.broker import HOST, free_port
 from tests.patience import HANGS_S, shared
 from tests.service.scripted import ScriptedSource, noise, service
@@ -77,7 +77,7 @@ def test_a_thousand_idle_connections_cost_neither_threads_nor_descriptors():
     server = MetricsServer(f"{HOST}:0", lambda: figures)
     assert server.start() == ""
     threads, files = threading.active_count(), open_files()
-    with contextlib.ExitStack() as stack:
+    with many_files(2000), contextlib.ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(socket.create_connection((HOST, server.port), 10))
         began_s = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.errors import MonitorError
 from monitor.service.status_socket import StatusServer, ask
-from tests.access import open_files
+from tests.access import many_files, open_files
 from tests.broker import wait_until
 
 
@@ -99,7 +99,7 @@ def test_a_thousand_who_ask_and_never_listen_keep_nobody_out(tmp_path):
     server = StatusServer(path, lambda: {"much": "x" * 1_000_000})
     server.start()
     threads, files = threading.active_count(), open_files()
-    with contextlib.ExitStack() as stack:
+    with many_files(2000), contextlib.ExitStack() as stack:
         for _ in range(1000):
             rude = stack.enter_context(socket.socket(socket.AF_UNIX))
             rude.setblocking(False)
