@@ -111,7 +111,7 @@ def mpeg_links(file: FileBytes, start: int) -> list[Link]:
     first, *others = runs
     links = [_link(file, first), *(replace(_link(file, run), lost_s=run.lost_s) for run in others)]
     _move_claims(file, runs, links)
-    links[-1] = _with_end(links[-1], runs[-1], _next_frame(file, runs[-1].stop)[1], file.size)
+    links[-1] = _with_end(file, links[-1], runs[-1])
     return links
 
 
@@ -125,13 +125,16 @@ def _move_claims(file: FileBytes, runs: list[_Run], links: list[Link]) -> None:
             links[index + 1] = replace(after, claimed_frames=max(left, after.held_frames or 0))
 
 
-def _with_end(link: Link, run: _Run, junk: int, stop: int) -> Link:
-    """What is behind the last frame is damaged as well."""
+def _with_end(file: FileBytes, link: Link, run: _Run) -> Link:
+    """What is behind the last frame is damaged as well, unless it is too little to be audio."""
+    junk = _next_frame(file, run.stop)[1]
     if junk < LONGEST_FRAME:
-        return replace(link, is_cut_off=junk > 0, stop=stop)
+        head = file.at(run.stop, 4)
+        is_cut_off = junk > 0 and (_length(head) > junk or (len(head) < 4 and head[:1] == b"\xff"))
+        return replace(link, is_cut_off=is_cut_off, stop=file.size)
     lost = round(junk / run.byte_rate * run.rate_hz)
     return replace(
-        link, claimed_frames=max(link.claimed_frames or 0, (link.held_frames or 0) + lost), stop=stop
+        link, claimed_frames=max(link.claimed_frames or 0, (link.held_frames or 0) + lost), stop=file.size
     )
 
 

@@ -17,6 +17,8 @@ from monitor.capture.links import Link
 
 CHUNK_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 27
+BLOCK_BYTES: Final = 4_096
+"""Of a disk: so much at the end that is no page was one."""
 CODECS: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 OPUS_RATE_HZ: Final = 48_000
 """In which Opus counts, whatever rate it was given."""
@@ -75,7 +77,9 @@ def ogg_links(file: FileBytes, start: int) -> list[Link]:
         stop = page.stop
     links = [link for stream in streams if stream.codec for link in _links(file, stream)]
     if links:
-        links[-1] = replace(links[-1], is_cut_off=stop < file.size, stop=file.size)
+        rest = file.at(stop, BLOCK_BYTES)
+        is_cut_off = len(rest) > 0 and (b"OggS".startswith(rest[:4]) or len(rest) == BLOCK_BYTES)
+        links[-1] = replace(links[-1], is_cut_off=is_cut_off, stop=file.size)
     return links
 
 

@@ -39,7 +39,7 @@ SEARCH_STEPS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """How far behind a damaged place to look for audio that decodes again."""
 
 AUDIBLE_LOSS_S: Final = 0.1
-"""Of a header that counts differently from its decoder, less than this is no damage."""
+"""Less is no damage: many a writer counts its own header, and a decoder's first block, as audio."""
 
 
 class UndecodableError(Exception):
@@ -78,7 +78,7 @@ class SoundLink:
         self._watch = ChannelWatch(self.channels)
         self._is_float = file.subtype in FLOAT_SUBTYPES or file.subtype.startswith("MPEG")
         self._promised = self._promised_frames(width)
-        self._margin = 0 if link.claimed_frames is None else round(AUDIBLE_LOSS_S * self.rate_hz)
+        self._margin = round(AUDIBLE_LOSS_S * self.rate_hz)
         self._position = 0
         self.not_numbers = 0
         self.lost = 0

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from monitor.capture.quiet import quiet
 from monitor.cli.scanner import Scanned, ScanRequest, scan_recording
 from monitor.demo.synth import nursery
 from monitor.detect.settings import DetectorSettings
@@ -76,7 +77,7 @@ def is_right(kind: Damaged, found: Scanned) -> bool:
 def alone_s(path: Path) -> float:
     """Seconds that libsndfile reads by itself."""
     read, rate_hz = 0, 1
-    with suppress(soundfile.LibsndfileError), soundfile.SoundFile(path) as file:
+    with quiet(), suppress(soundfile.LibsndfileError), soundfile.SoundFile(path) as file:
         rate_hz = file.samplerate
         while n_read := len(file.read(min(rate_hz, max(0, file.frames - read)))):
             read += n_read
