@@ -150,8 +150,10 @@ class MqttSink(Sink):
         # First of all to disk: whatever happens next, the event is safe.
         states = self._keep(message)
         self._work()
-        if self._alarm_came and not self._link.connected:
-            self._link.hurry()
+        if self._alarm_came:
+            self._events.alarm_came()
+            if not self._link.connected:
+                self._link.hurry()
         if self._is_up:
             for state in self._rates.worth(message, states, self._monotonic_s()):
                 self._send_state(state)

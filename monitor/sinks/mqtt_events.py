@@ -18,9 +18,10 @@ tried again while the event is news.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -181,6 +182,10 @@ class EventDelivery:
         self._settling.clear()
         self._unheard.clear()
 
+    def alarm_came(self) -> None:
+        """A topic that was refused is tried at once: the access list may have been put right meanwhile."""
+        self._refusals = {topic: replace(old, retry_at_s=-math.inf) for topic, old in self._refusals.items()}
+
     def listener_came(self) -> None:
         """Somebody may hear now what nobody heard before."""
         self._unheard.clear()
@@ -217,7 +222,9 @@ class EventDelivery:
     def _on_unheard(self, entry: Entry) -> None:
         if not self._unheard:
             log.warning("mqtt.nobody_listens", topic=self._topics.cry, event_id=entry.item.key)
-            self._retry_unheard_at_s = self._monotonic_s() + RETRY_UNHEARD_S
+            # Where an event is news for a short time only, it has to be tried again within that.
+            pause_s = min(RETRY_UNHEARD_S, (entry.item.lasts_s or math.inf) / 3)
+            self._retry_unheard_at_s = self._monotonic_s() + pause_s
         self._unheard.add(entry.number)
 
     def _publication(self, entry: Entry) -> Publication:

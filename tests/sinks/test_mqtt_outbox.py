@@ -258,6 +258,35 @@ def test_an_event_that_the_broker_refuses_is_kept_and_tried_again_until_it_is_gr
         assert sink.fault() == ""
 
 
+def test_a_new_alarm_does_not_wait_for_the_next_try_at_a_topic_that_was_refused(tmp_path):
+    clock = Clock()
+    denied = GRANTED.replace("topic readwrite", f"topic deny {CRY}\ntopic readwrite")
+    account = {"username": "monitor", "password": "sleep-well"}
+    with (
+        Mosquitto(tmp_path / "strict", users=USERS, acl=denied + HUB) as broker,
+        running_sink(broker, **account, **with_clock(clock)) as sink,
+    ):
+        sink.handle(episode())
+        work(sink, lambda: sink.stats().refused, "the refusal is counted")
+        (broker.folder / "acl").write_text(GRANTED + HUB)
+        broker.reload()
+        with Subscriber(broker.port, user=("hub", "hub-password")) as hub:
+            sink.handle(episode(episode_id="e2"))
+            work(sink, lambda: len(hub.on(CRY)) == 2, "both arrive")
+            assert ids_on(hub) == ["e1-started-1", "e2-started-1"], "in their order"
+
+
+def test_an_event_that_is_news_for_a_short_time_is_tried_again_within_it(mosquitto):
+    clock = Clock()
+    with running_sink(mosquitto, event_expiry_s=9, **with_clock(clock)) as sink:
+        settle(sink)
+        sink.handle(episode())
+        work(sink, lambda: sink.stats().unheard == 1, "nobody listens")
+        with Subscriber(mosquitto.port, CRY) as hub:
+            clock.ahead_s = 4.0
+            work(sink, lambda: hub.on(CRY), "tried again while it is news")
+
+
 def seen(broker):
     with Subscriber(broker.port, user=("hub", "hub-password")) as hub:
         hub.publish("end", "")
