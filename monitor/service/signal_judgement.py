@@ -20,8 +20,8 @@ class SignalLimits:
     """From when on the signal is called a trouble."""
 
     silent_after_s: float = 10.0
-    gated_silent_after_s: float = 2 * 3600.0
-    """The same where a noise gate makes silence of every quiet room."""
+    still_after_s: float = 2 * 3600.0
+    """The same where quiet may be silence: behind a noise gate, or where nothing but the last bit moves."""
     clipped_share: float = 0.02
     """Share of the samples of the last seconds that may lie at full scale."""
     offset: float = 0.2
@@ -50,9 +50,9 @@ _GATED: Final = (
     "The microphone or camera cuts quiet sounds out, so faint crying does not arrive: "
     "switch off its noise suppression or noise gate."
 )
-_GATED_SILENT: Final = (
+_STILL: Final = (
     "The microphone has delivered nothing but silence for two hours: make a sound beside it, and if this "
-    "stays, look whether it is muted, and switch off its noise suppression."
+    "stays, look whether it is muted, and whether its noise suppression is on."
 )
 _QUIET: Final = (
     "The microphone is too quiet: its loudest sounds hardly rise above the converter's own noise. "
@@ -83,11 +83,9 @@ def signal_troubles(
 
 
 def _stillness(signal: SignalStats, limits: SignalLimits, better_channel: int | None) -> Trouble | None:
-    if signal.gated:
-        silent = signal.still_s > limits.gated_silent_after_s
-        return Trouble("microphone.silent", State.FAULT, _GATED_SILENT, Concern.SIGNAL) if silent else None
-    if signal.constant_s <= limits.silent_after_s:
-        return None
+    if signal.gated or signal.constant_s <= limits.silent_after_s:
+        silent = signal.still_s > limits.still_after_s
+        return Trouble("microphone.silent", State.FAULT, _STILL, Concern.SIGNAL) if silent else None
     if better_channel is not None:
         reason = _CHANNEL.format(better_channel)
     else:

@@ -117,10 +117,12 @@ def test_a_source_that_gates_is_told_with_the_remedy_and_its_pauses_are_no_fault
         assert reason.endswith("switch off its noise suppression or noise gate.")
 
 
-def test_a_gated_source_that_says_nothing_for_hours_is_a_fault():
-    still = {"gated": True, "constant_value": 0}
-    assert HealthTracker().update(signal(still_s=7100.0, constant_s=7100.0, **still)).signal_ok
-    health = HealthTracker().update(signal(still_s=7300.0, constant_s=7300.0, **still))
+@pytest.mark.parametrize("still", [{"gated": True, "constant_value": 0}, {}], ids=["a gate", "dither"])
+def test_a_source_that_says_nothing_for_hours_is_a_fault(still):
+    assert (
+        HealthTracker().update(signal(still_s=7100.0, constant_s=7100.0 if still else 0.0, **still)).signal_ok
+    )
+    health = HealthTracker().update(signal(still_s=7300.0, constant_s=7300.0 if still else 0.0, **still))
     assert (health.state, health.signal_ok) == (State.FAULT, False)
     assert health.reasons[0].startswith("The microphone has delivered nothing but silence for two hours")
 
