@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 SEARCH_BYTES: Final = 1 << 20
+AHEAD_BYTES: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class ByteView:
         self._stops = list(accumulate(len(piece) for piece in self._pieces))
         self.size = self._stops[-1] if self._stops else 0
         self._position = 0
+        self._ahead = b""
+        self._ahead_start = 0
 
     def tell(self) -> int:
         return self._position
@@ -115,6 +118,18 @@ class ByteView:
         inside = self._position - (self._stops[index] - len(piece))
         length = min(len(target), len(piece) - inside)
         if isinstance(piece, Span):
-            return self._file.read_into(target[:length], piece.start + inside)
+            return self._read_span(target[:length], piece.start + inside)
         target[:length] = piece[inside : inside + length]
         return length
+
+    def _read_span(self, target: memoryview, start: int) -> int:
+        """As the file does; a decoder that asks for a few bytes at a time gets them from memory."""
+        length = len(target)
+        if length >= AHEAD_BYTES:
+            return self._file.read_into(target, start)
+        inside = start - self._ahead_start
+        if not 0 <= inside <= len(self._ahead) - length:
+            self._ahead, self._ahead_start, inside = self._file.at(start, AHEAD_BYTES), start, 0
+        found = self._ahead[inside : inside + length]
+        target[: len(found)] = found
+        return len(found)
