@@ -69,6 +69,7 @@ class PushSink(Sink):
         self._workers: list[ChannelWorker] = []
         self._policy = PushPolicy(settings)
         self._saved: PolicyState | None = None
+        self._taken_over = False
         self._key = b""
         self._listener: AcknowledgeListener | None = None
         self._sounder = None if settings.sounder is None else Sounder(settings.sounder)
@@ -155,6 +156,7 @@ class PushSink(Sink):
         left = self._queue.take_left()
         if left is not None:
             self._policy.take_over(left)
+            self._taken_over = True
 
     def _carry_out(self, orders: Orders) -> None:
         for tag in orders.withdraw:
@@ -162,9 +164,11 @@ class PushSink(Sink):
                 self._ledger.withdrawn(channel)
             self._ledger.forget(tag)
         state = self._policy.state
-        changed = state != self._saved
+        # What an earlier process knew must not be overwritten before it has been read.
+        changed = self._taken_over and state != self._saved
         if orders.send or changed:
             self._queue.put(orders.send, state if changed else None)
+        if changed:
             self._saved = state
         for notification in orders.send:
             log.info("push.raised", key=notification.key, to=", ".join(notification.recipients))

@@ -2,11 +2,12 @@
 
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -430,6 +431,28 @@ def test_a_state_that_cannot_be_read_is_begun_anew(tmp_path, mum):
     with running(on(mum), state_dir=tmp_path) as sink:
         sink.handle(episode())
         mum.wait_for(1)
+
+
+def test_a_file_locked_at_the_start_delays_no_alarm_and_what_it_holds_is_taken_over_later(tmp_path, mum):
+    path = tmp_path / "push.sqlite"
+    with opened(path) as outbox:
+        outbox.put(remember={"push.policy": PolicyState(daily_test_on="2026-11-21").to_json()})
+    other = sqlite3.connect(path, isolation_level=None)
+    with closing(other):
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with running(on(mum), state_dir=tmp_path) as sink:
+            sink.handle(episode())
+            mum.wait_for(1)
+            assert "database is locked" in sink.fault()
+            other.execute("COMMIT")
+            other.close()
+            wait_until(lambda: (sink.tick(), sink.fault())[1] == "", "it is on disk")
+            sink.tick()
+    with opened(path) as outbox:
+        state = PolicyState.from_json(outbox.facts()["push.policy"])
+    assert state.daily_test_on == "2026-11-21"
+    assert state.cry is not None, "what has happened since"
 
 
 def test_nothing_in_the_state_folder_or_in_a_representation_shows_a_url(tmp_path, mum):

@@ -61,15 +61,16 @@ class Script:
                 event_type, escalation = "escalated", 1  # noqa: PLW2901 - it is this step's
             if event_type == "ended" and is_quiet:
                 yield self._controls(quiet_hours="00:00-23:59")
+            head = self._head()
             yield EpisodeMessage.model_validate(
                 {
-                    **self._head(),
+                    **head,
                     "event_type": event_type,
                     "episode_id": episode_id,
                     "escalation": escalation,
                     "onset_at": onset,
                     "detected_at": onset,
-                    "duration_s": crying_s,
+                    "duration_s": (head["time"] - onset).total_seconds(),
                     "crying_s": crying_s,
                     "score": 0.9,
                     "level_dbfs": -30.0,
