@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,13 @@ from monitor.cli.options import add_config_options, load
 from monitor.config import Config
 from monitor.detect.loading import load_pipeline, verify_artifacts
 from monitor.errors import MonitorError
-from monitor.service.app import audio_source, detector_settings, mqtt_settings, signal_limits
+from monitor.service.app import (
+    audio_source,
+    detector_settings,
+    mqtt_settings,
+    own_instances,
+    signal_limits,
+)
 from monitor.service.push import push_settings
 from monitor.service.signal_judgement import QUIET, SignalLimits, signal_troubles
 from monitor.service.signal_watch import SignalStats, SignalWatch
@@ -146,7 +153,8 @@ def check_broker(config: Config) -> Outcome:
     settings = mqtt_settings(config)
     if settings is None:
         return Outcome(ok=None, text="not configured: set mqtt.host to report to a broker")
-    result = probe(settings, max(BROKER_S, settings.connect_timeout_s + settings.answer_timeout_s))
+    timeout_s = max(BROKER_S, settings.connect_timeout_s + settings.answer_timeout_s)
+    result = probe(settings, timeout_s, ours=own_instances(config, os.environ))
     if not result.ok:
         return Outcome(ok=False, text=f"{result.problem} {result.remedy}".strip())
     note = f" {result.note}" if result.note else ""

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,12 +27,12 @@ from monitor.events.clock import StreamClock
 from monitor.service.detector import DetectorThread
 from monitor.service.health import Limits
 from monitor.service.host_health import HostLimits
-from monitor.service.machine import Machine
+from monitor.service.machine import Machine, disguised
 from monitor.service.push import push_settings
 from monitor.service.requests import RequestBox
 from monitor.service.service import Service, Timing
 from monitor.service.signal_judgement import SignalLimits
-from monitor.service.state_folder import StateFolder
+from monitor.service.state_folder import StateFolder, state_bases
 from monitor.service.watchdog import Watchdog
 from monitor.service.worker import SinkWorker
 from monitor.sinks.base import Sink
@@ -208,7 +208,8 @@ def configured_sinks(config: Config, folder: Path | None, inbox: Inbox) -> list[
     hub_reached: Callable[[], bool] | None = None
     mqtt = mqtt_settings(config)
     if mqtt is not None:
-        hub = MqttSink(replace(mqtt, state_dir=folder), inbox=inbox)
+        ours = _identified(replace(mqtt, state_dir=folder), Machine(), folder)
+        hub = MqttSink(ours, inbox=inbox)
         hub_reached = hub.reached
         sinks.append(hub)
     push = push_settings(config, folder)
@@ -234,10 +235,24 @@ def remembering_sinks(config: Config, folder: Path | None, recorder: ClipRecorde
     return sinks
 
 
-def _machine_name(machine: Machine) -> str:
-    """For a person: cloned cards share the name of the host."""
+def _identified(settings: MqttSettings, machine: Machine, folder: Path | None) -> MqttSettings:
+    """With what tells this installation from every other.
+
+    A cloned card shares the name of the host and the folder but not the machine, two services of one machine
+    share all but the folder, and a container has no facts of the machine but a name.
+    """
     host = platform.node() or "a machine without a name"
-    return f"{host} ({machine.key[:4]})" if machine.key else host
+    key = disguised(f"{machine.key} {host} {folder and folder.absolute()}")
+    return replace(settings, instance=key, machine_name=f"{host} ({key[:4]})")
+
+
+def own_instances(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """Which instances at the broker are services with ``config``: started by this user, or by the system."""
+    settings, machine = mqtt_settings(config), Machine()
+    if settings is None:
+        return []
+    folders = [base / config.device.id for base in state_bases(config.service.state_dir, environ)]
+    return [_identified(settings, machine, folder).instance for folder in folders]
 
 
 def mqtt_settings(config: Config) -> MqttSettings | None:
@@ -246,7 +261,7 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
     if mqtt.host is None:
         return None
     machine = Machine()
-    return MqttSettings(
+    settings = MqttSettings(
         host=mqtt.host,
         device=config.device.id,
         device_name=config.device.name,
@@ -257,7 +272,6 @@ def mqtt_settings(config: Config) -> MqttSettings | None:
         report_every_s=max(config.events.calm_every_s, config.events.active_every_s),
         model=machine.model,
         serial=machine.serial,
-        instance=machine.key or "",
-        machine_name=_machine_name(machine),
         **mqtt.model_dump(exclude={"host", "password", "password_file"}),
     )
+    return _identified(settings, machine, None)

@@ -39,9 +39,11 @@ class Machine:
         self._root = root
         self.model = _text(root / MODEL)
         """ "Raspberry Pi 4 Model B Rev 1.4"; None on other machines."""
-        self.key = _disguised(_text(root / SERIAL) or _lowest_address(root) or _text(root / MACHINE_ID))
+        self.key = _disguised_if_any(
+            _text(root / SERIAL) or _lowest_address(root) or _text(root / MACHINE_ID)
+        )
         """What tells this machine from another, disguised; a cloned card shares its machine-id."""
-        self.serial = _text(root / SERIAL) or _disguised(_text(root / MACHINE_ID))
+        self.serial = _text(root / SERIAL) or _disguised_if_any(_text(root / MACHINE_ID))
 
     def cpu_temperature_c(self) -> float | None:
         """Of the processor; None where there is no sensor."""
@@ -86,8 +88,10 @@ def _lowest_address(root: Path) -> str | None:
     return min(found, default=None)
 
 
-def _disguised(machine_id: str | None) -> str | None:
-    # machine-id(5) asks not to show the id itself to a network.
-    if machine_id is None:
-        return None
-    return hashlib.sha256(f"cradlewatch {machine_id}".encode()).hexdigest()[:12]
+def _disguised_if_any(fact: str | None) -> str | None:
+    return None if fact is None else disguised(fact)
+
+
+def disguised(fact: str) -> str:
+    """A short key made of ``fact``; machine-id(5) asks not to show the id itself to a network."""
+    return hashlib.sha256(f"cradlewatch {fact}".encode()).hexdigest()[:12]

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 Version = Literal["5", "3.1.1"]
 
-LONGEST_HEARD: Final = 256
+LONGEST_HEARD: Final = 1024
 """Bytes of an incoming message that are looked at; no command is as long as this."""
 
 LONGEST_ANNOUNCEMENT: Final = 4096

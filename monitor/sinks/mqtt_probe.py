@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,17 +35,17 @@ class ProbeResult:
     remedy: str = ""
 
 
-def probe(settings: MqttSettings, timeout_s: float) -> ProbeResult:
+def probe(settings: MqttSettings, timeout_s: float, *, ours: Collection[str] = ()) -> ProbeResult:
     """Connect, publish what nobody keeps to our check topic, small and large, and say what happened.
 
     Connects under a client name of its own: a service that runs beside it keeps its connection. Asks whether
-    another machine reports under our device.id. Raises PermanentSinkError for settings that no broker could
-    ever accept.
+    another monitor reports under our device.id; ``ours`` are the instances that are no other. Raises
+    PermanentSinkError for settings that no broker could ever accept.
     """
     link = MqttLink(replace(settings, client_id=f"{settings.effective_client_id}-check", session_expiry_s=0))
     link.start()
     try:
-        return _Probe(link, settings).run(time.monotonic() + timeout_s)
+        return _Probe(link, settings, {settings.instance, *ours}).run(time.monotonic() + timeout_s)
     finally:
         link.stop(timeout_s=2.0)
 
@@ -52,7 +53,8 @@ def probe(settings: MqttSettings, timeout_s: float) -> ProbeResult:
 class _Probe:
     """A small message, one as large as the announcement, and a question, one after the other."""
 
-    def __init__(self, link: MqttLink, settings: MqttSettings) -> None:
+    def __init__(self, link: MqttLink, settings: MqttSettings, ours: Collection[str]) -> None:
+        self._ours = ours
         self._link = link
         self._settings = settings
         self._topics = Topics.of(settings)
@@ -132,11 +134,12 @@ class _Probe:
         if not self._settings.instance:
             self._listen_until_s = time.monotonic()
             return
-        sign = Sign(self._settings.instance, self._settings.machine_name, asks=True)
+        settings = self._settings
+        sign = Sign(settings.instance, settings.machine_name, asks=True, checks=True)
         self._question = self._link.send(sign.publication(self._topics))
 
     def _on_sign(self, sign: Sign | None, *, retained: bool) -> ProbeResult | None:
-        if sign is None or sign.asks or sign.instance == self._settings.instance:
+        if sign is None or sign.asks or sign.instance in self._ours:
             return None
         self._other = sign
         return None if retained else self._failed(mqtt_faults.stands_by(self._settings, sign.name))

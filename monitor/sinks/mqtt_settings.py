@@ -77,7 +77,7 @@ class MqttSettings:
     report_every_s: float = 10.0
     """Longest pause between two reports of level and score."""
     instance: str = ""
-    """A key of this machine, which another one does not share; empty where there is none."""
+    """A key of this installation, which another one does not share; empty where there is none."""
     machine_name: str = "this machine"
     heartbeat_s: float = 30.0
     """Longest pause between two health messages; after three of them a hub takes the last for outdated."""

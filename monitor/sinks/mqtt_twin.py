@@ -1,7 +1,7 @@
 """Two monitors with one device.id: the second one notices, says so, and stays off the topics of the first.
 
 A cloned SD card or a copied configuration gives two machines the same topics. The one that reports claims the
-topic ``instance``, retained, with a key of its machine. One that finds the claim of another machine asks
+topic ``instance``, retained, with a key of its installation. One that finds the claim of another machine asks
 there, and stands by as long as that answers. When nobody answers, the card was moved to a new
 machine, and it takes over. It stands by for the hub alone: push and speaker alarm as ever.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from typing import Final
 
@@ -52,19 +52,25 @@ class Sign:
     instance: str
     name: str
     asks: bool
+    checks: bool = False
+    """It is no monitor that asks, but ``cradlewatch check``."""
 
     def publication(self, topics: Topics) -> Publication:
         """A claim is retained; a question is not, and leaves the claim there as it is."""
-        payload = {"instance": self.instance, "name": self.name, "asks": self.asks}
-        return Publication(topics.instance, json.dumps(payload), retain=not self.asks)
+        return Publication(topics.instance, json.dumps(asdict(self)), retain=not self.asks)
 
     @classmethod
     def read(cls, payload: bytes) -> Sign | None:
         """None for what is none: an emptied topic, or somebody else's message."""
         try:
             match json.loads(payload):
-                case {"instance": str(instance), "name": str(name), "asks": bool(asks)} if instance:
-                    return cls(instance, name[:_LONGEST_NAME], asks)
+                case {
+                    "instance": str(instance),
+                    "name": str(name),
+                    "asks": bool(asks),
+                    "checks": bool(checks),
+                } if instance:
+                    return cls(instance, name[:_LONGEST_NAME], asks, checks)
         except ValueError:  # also what is no text
             pass
         return None
@@ -154,10 +160,12 @@ class TwinWatch:
     def _on_asked(self, sign: Sign, now_s: float) -> None:
         if self.role is not Role.REPORTS:
             return
+        self._answer_due = True
+        if sign.checks:
+            return
         if self._seen is None or now_s >= self._seen_until_s:
             log.error("mqtt.twin", fault=str(mqtt_faults.has_twin(self._settings, sign.name)))
         self._seen, self._seen_until_s = sign, now_s + SEEN_FOR_S
-        self._answer_due = True
 
     def _on_claim(self, sign: Sign, now_s: float, *, alive: bool) -> None:
         if not alive:

@@ -1,6 +1,7 @@
 """Each line of `cradlewatch check`, well and broken."""
 
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import soundfile
 
 from monitor.cli import main
 from monitor.cli.check import levels_dbfs
+from monitor.config import Config
+from monitor.service.app import configured_sinks
+from monitor.service.requests import RequestBox
 from monitor.service.state_folder import open_state_folder
 from tests.access import out_of_reach
-from tests.broker import Mosquitto, free_port
+from tests.broker import Mosquitto, free_port, wait_until
 
 RATE_HZ = 16_000
 
@@ -171,3 +175,33 @@ def test_the_speaker_is_looked_for(check, virtual_microphone):
     code, lines = check(room(), "sounder.enabled=true", "sounder.device=hdmi", only="sounder")
     assert (code, lines["sounder"][0]) == (1, "FAIL")
     assert lines["sounder"][1].startswith("There is no output device 'hdmi'. There is: ")
+
+
+@pytest.mark.broker
+def test_another_service_with_this_id_is_named_and_the_own_one_is_not(check, mosquitto, tmp_path):
+    words = ["device.id=nursery", f"mqtt.host={mosquitto.host}", f"mqtt.port={mosquitto.port}"]
+    config = Config(
+        device={"id": "nursery"},
+        mqtt={"host": mosquitto.host, "port": mosquitto.port},
+        history={"enabled": False},
+    )
+    (sink,) = configured_sinks(config, tmp_path / "state" / "nursery", RequestBox())
+    sink.open()
+    done = threading.Event()
+
+    def go_on():
+        while not done.wait(0.02):
+            sink.tick()
+
+    working = threading.Thread(target=go_on)
+    working.start()
+    try:
+        wait_until(lambda: sink.stats().connected, "the service reports")
+        for folder, mark in (("state", "OK"), ("copied", "FAIL")):
+            _, lines = check(room(), *words, f"service.state_dir={tmp_path / folder}", only="broker")
+            assert lines["broker"][0] == mark, lines
+        assert "two monitors" in lines["broker"][1]
+    finally:
+        done.set()
+        working.join()
+        sink.close(2.0)

@@ -121,3 +121,13 @@ def test_the_broker_settings_carry_names_and_the_password(tmp_path):
 )
 def test_the_source_is_as_configured(section, kind):
     assert isinstance(audio_source(Config(source=section)), kind)
+
+
+def test_two_services_of_one_machine_are_two_installations(tmp_path):
+    config = Config(mqtt={"host": "hub"})
+    keys = set()
+    for name in ("one", "two"):
+        (sink,) = configured_sinks(config, tmp_path / name, RequestBox())
+        keys.add(sink._settings.instance)
+        assert sink._settings.instance[:4] in sink._settings.effective_client_id
+    assert len(keys) == 2

@@ -8,6 +8,7 @@ import pytest
 from monitor.commands import Request
 from monitor.service.requests import RequestBox
 from monitor.sinks.hub_topics import Topics
+from monitor.sinks.mqtt_client import LONGEST_HEARD
 from monitor.sinks.mqtt_twin import (
     ALARM_WAITS_S,
     ANSWER_WITHIN_S,
@@ -241,6 +242,22 @@ def test_a_twin_that_asks_is_spoken_of_for_a_while():
 )
 def test_what_is_no_sign_is_ignored(payload):
     assert Sign.read(payload) is None
+
+
+def test_a_check_is_answered_and_is_no_twin():
+    twin = watch()
+    twin.nothing_claimed()
+    passes(twin, 0.0)
+    twin.heard(Sign("cccc", "check", asks=True, checks=True), 5.0, retained=False)
+    assert passes(twin, 5.0) == [False]
+    assert twin.fault(5.0) is None
+
+
+def test_a_sign_survives_its_way():
+    sign = Sign("cccc", "ü" * 64, asks=True, checks=True)
+    payload = sign.publication(Topics.of(settings_for(1))).payload.encode()
+    assert Sign.read(payload) == sign
+    assert len(payload) < LONGEST_HEARD
 
 
 def test_a_machine_without_a_key_watches_for_nobody():
