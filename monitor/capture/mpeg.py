@@ -153,7 +153,7 @@ def _next_run(file: FileBytes, at: int) -> _Run | None:
             base, data, place = at, file.at(at, CHUNK_BYTES), 0
             if len(data) < 4:
                 break
-            limit = min([limit, *_encoder_headers(file, data, base, start, kind)])
+            limit = min(limit, _next_header(file, data, base, start, kind))
             continue
         second, third = data[place + 1], data[place + 2]
         length = _LENGTHS[second << 8 | third]
@@ -167,15 +167,14 @@ def _next_run(file: FileBytes, at: int) -> _Run | None:
     return _Run(start, at, frames, header, junk)
 
 
-def _encoder_headers(file: FileBytes, data: bytes, base: int, start: int, kind: bytes) -> list[int]:
-    """Where, behind ``start``, frames stand that hold no audio but the length of what follows."""
-    found = [base + mark.start() for mark in _XING.finditer(data)]
-    places = [mark - offset for mark in found for offset in _xing_offsets(kind)]
-    return [
-        place
-        for place in places
-        if place > start and _kind(file.at(place, 4)) == kind and begins_frames(file, place)
-    ]
+def _next_header(file: FileBytes, data: bytes, base: int, start: int, kind: bytes) -> int:
+    """Where, behind ``start``, the first frame stands that holds no audio but the length of what follows."""
+    for mark in _XING.finditer(data):
+        for offset in _xing_offsets(kind):
+            place = base + mark.start() - offset
+            if place > start and _kind(file.at(place, 4)) == kind and begins_frames(file, place):
+                return place
+    return file.size
 
 
 def _next_frame(file: FileBytes, at: int) -> tuple[int, int]:
