@@ -50,7 +50,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev hub-if-possible
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # The real Home Assistant, in an environment of its own.
 $(VENV)/.hub: tests/hub/setup.sh tests/hub/requirements.py

@@ -11,6 +11,19 @@ import structlog
 
 _number = itertools.count()
 
+_LONGEST = (
+    "test_release.py",
+    "test_no_more_threads.py",
+    "test_pipeline.py",
+    "test_faults.py",
+    "test_fuzz.py",
+    "test_wheel.py",
+    "test_live.py",
+    "test_nights.py",
+    "test_command.py",
+    "test_run.py",
+)
+
 # Tests run side by side: a library that takes all cores for one of them starves the others. NumPy and torch
 # read these when they are imported, and so do the programs that tests start.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -19,6 +32,12 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that came last would keep a single worker busy."""
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(autouse=True)
