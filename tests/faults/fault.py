@@ -153,7 +153,8 @@ def measure(fault: Fault, house: House, undisturbed: Mapping[str, float]) -> Res
     finally:
         house.hush()
     one.look_back()
-    if fault.renews:
+    # Links to the hub that break one soon after the other are one standing fault, with longer pauses.
+    if fault.renews or "hub" in fault.costs:
         _until(house.is_calm, SETTLED_WITHIN_S)  # or the next start tells of a cry that was cut short
         house.restart()
     return Result(

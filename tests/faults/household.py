@@ -24,6 +24,7 @@ from tests.faults.speaker import Speaker
 from tests.faults.watcher import Watcher
 from tests.signals import noise
 from tests.sinks.receivers import HttpReceiver
+from tests.sinks.receivers import Received as Alert
 from tests.virtual_microphone import VirtualMicrophone
 
 FAULT_AFTER_S = 5.0
@@ -62,6 +63,7 @@ class Household:
         ca_file = None if authority is None else authority.ca_file
         self.hub = stack.enter_context(Subscriber(self.broker.port, user=user, ca_file=ca_file))
         self.phone = stack.enter_context(HttpReceiver())
+        self.phone.holds = self._is_cry  # no other note may hold up the next alarm
         self.phone_line = Proxy(self.phone.port)
         stack.callback(self.phone_line.close)
         self.channels = self.folder / "channels.toml"
@@ -105,11 +107,14 @@ class Household:
         if hub:
             self.proxy.withhold()
         if phone:
-            self.phone_line.withhold()
+            self.phone.hold.clear()
 
     def answer(self) -> None:
         self.proxy.answer()
-        self.phone_line.answer()
+        self.phone.hold.set()
+
+    def _is_cry(self, alert: Alert) -> bool:
+        return bool(alert.json["title"] == push_text.cry_title(self.name, urgent=False))
 
     # --- who has heard of it ------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import platform
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -43,6 +45,8 @@ the running program, and while it was there the baby cried.
 - *harmless*: nothing has to be said.
 """
 HEAD: Final = ("fault", "noticed", "over", *WAYS, "what was said, or missed")
+
+LONGEST_CELL: Final = 140
 
 
 def cells(result: Result) -> tuple[str, ...]:
@@ -134,7 +138,11 @@ def _notes(fault: Fault) -> Iterator[str]:
 
 
 def _plain(cell: str) -> str:
-    return " ".join(cell.split()).replace("|", "\\|")[:160]
+    """On one line of a table, not endless, and without what is this machine's alone."""
+    ours = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^\s:]*/", "", cell)
+    words = " ".join(ours.replace(f"{platform.node()} ", "host ").split())
+    short = words if len(words) <= LONGEST_CELL else f"{words[:LONGEST_CELL]}…"
+    return short.replace("|", "\\|")
 
 
 def record(result: Result) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ The quick ones run with every `make test`; all of them, and the table, with `mak
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -83,3 +84,5 @@ def test_a_row_says_of_each_way_when_it_delivered_or_that_it_was_cut_or_could_no
     assert "- **a \\| fault**: mqtt is cut, because it is." in text
     assert "3 rows in 12 s, 1 missed a limit." in text
     assert record(missed)["ok"] is False
+    found = Result(undisturbed("live"), f"{tempfile.gettempdir()}/house/sd/card/night.json cannot be written")
+    assert "| night.json cannot be written |" in markdown([found], 1.0)

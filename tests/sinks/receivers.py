@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -50,7 +51,7 @@ class _Server(ThreadingHTTPServer):
 class HttpReceiver:
     """``answers``: status codes to give, in order; 200 when there are none left.
 
-    ``hold`` makes it keep its answer back until it is cleared.
+    ``hold`` makes it keep its answer back while it is cleared, if it is one that it ``holds``.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -58,6 +59,7 @@ class HttpReceiver:
         self.answers: deque[int] = deque()
         self.hold = threading.Event()
         self.hold.set()
+        self.holds: Callable[[Received], bool] = lambda _: True
         self.arrived = threading.Condition()
         receiver = self
 
@@ -65,10 +67,12 @@ class HttpReceiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                received = Received(self.path, headers, body)
                 with receiver.arrived:
-                    receiver.received.append(Received(self.path, headers, body))
+                    receiver.received.append(received)
                     receiver.arrived.notify_all()
-                receiver.hold.wait(20)
+                if receiver.holds(received):
+                    receiver.hold.wait(20)
                 status = receiver.answers.popleft() if receiver.answers else 200
                 answer = b'{"id": "m1", "ok": true, "status": 1}'
                 self.send_response(status)
