@@ -37,6 +37,8 @@ from monitor.sinks.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
+DENIED_AGAIN_S: Final = 10.0
+"""Between tries of a state that the broker refused."""
 IGNORED_TOLD_EVERY_S: Final = 10.0
 """Whoever floods us with commands that are none must not flood the journal."""
 
@@ -112,6 +114,7 @@ class MqttSink(Sink):
         self._in_flight: dict[Ticket, _SentState] = {}
         self._asked: dict[int | None, str] = {}
         self._denied: dict[str, Fault] = {}
+        self._denied_again_at_s = 0.0
         self._announcement = Announcement(
             settings, homeassistant.discovery(settings, self._topics, __version__)
         )
@@ -166,6 +169,7 @@ class MqttSink(Sink):
         self._work()
         self._send_events()
         self._hasten_settling()
+        self._try_denied()
         self._link.supervise()
 
     @override
@@ -478,3 +482,11 @@ class MqttSink(Sink):
         """Say again what everybody knows, where no state is on its way that lets events settle."""
         if self._is_up and self._events.settling and not self._in_flight:
             self._send_state(homeassistant.availability(self._topics, homeassistant.ONLINE))
+
+    def _try_denied(self) -> None:
+        """Say again what was refused: a broker that has learnt better does not tell."""
+        if self._is_up and self._denied and self._monotonic_s() >= self._denied_again_at_s:
+            self._denied_again_at_s = self._monotonic_s() + DENIED_AGAIN_S
+            for topic, state in self._states.items():
+                if f"publish {topic}" in self._denied:
+                    self._send_state(state)

@@ -2,12 +2,14 @@
 
 import pytest
 
+from monitor.sinks.mqtt import DENIED_AGAIN_S
 from monitor.sinks.mqtt_probe import probe
 from tests.broker import Authority, Mosquitto, Subscriber, free_port
-from tests.sinks.messages import episode
+from tests.sinks.messages import episode, health
 from tests.sinks.mqtt_room import (
     BASE,
     DISCOVERY,
+    Clock,
     amqtt_broker,
     refusing_mqtt_5,
     running_sink,
@@ -116,6 +118,26 @@ def test_a_fault_of_rights_ends_when_the_topic_is_granted(tmp_path):
         (strict.folder / "acl").write_text(ACL)
         strict.start()
         work(sink, lambda: sink.fault() == "", "all is well again")
+
+
+def test_a_state_that_was_refused_is_said_again_until_it_is_granted(tmp_path):
+    """A broker that reads its access list again says nothing, and a state may not change for hours."""
+    clock = Clock()
+    denied = ACL.replace("user monitor\n", f"user monitor\ntopic deny {BASE}/health\n")
+    assert denied != ACL
+    with (
+        Mosquitto(tmp_path / "strict", users=USERS, acl=denied) as strict,
+        running_sink(strict, **MONITOR, monotonic_s=clock.monotonic_s) as sink,
+    ):
+        settle(sink)
+        sink.handle(health())
+        work(sink, lambda: f"{BASE}/health" in sink.fault(), "the refusal is told")
+        (strict.folder / "acl").write_text(ACL)
+        strict.reload()
+        clock.ahead_s += DENIED_AGAIN_S
+        work(sink, lambda: sink.fault() == "", "all is well again")
+        with Subscriber(strict.port, f"{BASE}/health", user=("hub", "hub-password")) as hub:
+            hub.wait_for(lambda _: hub.on(f"{BASE}/health"))
 
 
 # --- TLS ------------------------------------------------------------------------------------------
