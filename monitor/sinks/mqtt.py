@@ -417,7 +417,7 @@ class MqttSink(Sink):
             self._announce_at_s = self._monotonic_s() + self._jitter_s()
 
     def _on_command(self, control: str, report: Incoming) -> None:
-        if self._inbox is None or not self._announced:
+        if self._inbox is None or self._twin.has_other:
             return  # it is for the one that reports
         too_long = len(report.payload) > MAX_PAYLOAD or len(control) > MAX_PAYLOAD
         if report.retain or too_long:

@@ -95,6 +95,11 @@ class TwinWatch:
         """Without a key of the machine there is nothing to compare."""
         return bool(self._settings.instance)
 
+    @property
+    def has_other(self) -> bool:
+        """Whether another reports here, or has done so before and may still."""
+        return self._other is not None
+
     def connected(self, now_s: float) -> None:
         self._other = None
         self._ask_at_s = self._asked_since_s = now_s
