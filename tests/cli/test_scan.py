@@ -50,8 +50,10 @@ def test_rate_and_channels_do_not_move_the_cry(crying, tmp_path, capsys):
     assert main(["scan", "--format", "jsonl", "--channel", "1", str(stereo), str(crying)]) == 0
     first, second = lines(capsys.readouterr().out)
     assert first["onset_s"] == second["onset_s"]
-    assert main(["scan", "--format", "jsonl", "--channel", "0", str(stereo)]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["scan", "--format", "jsonl", "--channel", "0", str(stereo)]) == 1
+    [empty] = lines(capsys.readouterr().out)
+    assert empty["onset_s"] is None
+    assert "the chosen channel is silent, channel 1 is not" in empty["fault"]
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(crying, tmp_path, capsys):

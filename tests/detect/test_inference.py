@@ -31,7 +31,11 @@ def load_model(program: str, home: Path, *prefix: str) -> set[str]:
 def can_be_cut_off() -> bool:
     try:
         return (
-            subprocess.run([*CUT_OFF, "true"], check=False, capture_output=True, timeout=20).returncode == 0
+            # Root without rights does not enter another's home, where this Python may lie.
+            subprocess.run(
+                [*CUT_OFF, sys.executable, "-c", ""], check=False, capture_output=True, timeout=60
+            ).returncode
+            == 0
         )
     except FileNotFoundError:
         return False
