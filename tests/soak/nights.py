@@ -26,22 +26,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import urlopen
 
 import numpy as np
 import soundfile
 
 from monitor.cli.scanner import ScanRequest, scan_recording
-from monitor.config import Flag, load_config
 from monitor.detect.settings import DetectorSettings
 from monitor.errors import MonitorError
-from monitor.log import configure_logging
-from monitor.service.app import build_service
-from monitor.service.state_folder import open_state_folder, state_path
 from monitor.service.status_socket import NAME, ask
-from monitor.types import SAMPLE_RATE_HZ, DetectorOutput, EpisodeEnded, EpisodeStarted, seconds
+from monitor.types import SAMPLE_RATE_HZ, seconds
 from tests.broker import Mosquitto, Subscriber
+from tests.sinks.receivers import HttpReceiver, free_port
 from tests.soak.footprint import Footprint, sizes
-from tests.soak.playlist import Playlist, expected_samples, synthesised
+from tests.soak.quarters import expected_samples, synthesised
 from tests.soak.trend import FEWEST, Slope, slope
 
 DEVICE: Final = "soak"
@@ -49,39 +47,6 @@ FOLDERS: Final = "CRADLEWATCH_NIGHTS"
 SAME_WITHIN_S: Final = 0.5
 """The grid of hops lies elsewhere in the stream than in the recording alone: two hops of 240 ms."""
 ROOT: Final = Path(__file__).parents[2]
-
-
-# --- the service, a process of its own ---------------------------------------------------------------
-
-
-def serve(plan: Path) -> int:
-    """Play what ``plan`` says through the service; its account lies beside ``plan`` then."""
-    given = json.loads(plan.read_text())
-    configure_logging("warning", "json")
-    flags = [Flag(key, value, "the soak") for key, value in given["settings"]]
-    config = load_config(None, flags=flags).config
-    source = Playlist([Path(name) for name in given["files"]])
-    state = open_state_folder(state_path(config.service.state_dir, config.device.id, os.environ))
-    with (plan.parent / "episodes.jsonl").open("w") as told:
-
-        def on_output(output: DetectorOutput) -> None:
-            if isinstance(output, EpisodeStarted | EpisodeEnded):
-                kind = "started" if isinstance(output, EpisodeStarted) else "ended"
-                line = {"kind": kind, "onset": output.onset, "detected": output.detected}
-                told.write(json.dumps(line | ({"offset": output.offset} if kind == "ended" else {})) + "\n")
-
-        service = build_service(config, source=source, on_output=on_output, state=state)
-        code = service.run()
-    snapshot = service.snapshot()
-    account = {
-        "delivered": snapshot.source.samples,
-        "lost": snapshot.source.lost_samples,
-        "heard_s": snapshot.detector.position_s,
-        "gap_s": snapshot.detector.gap_s,
-        "begins": source.begins,
-    }
-    (plan.parent / "account.json").write_text(json.dumps(account))
-    return code
 
 
 # --- the soak ----------------------------------------------------------------------------------------
@@ -103,12 +68,17 @@ class Run:
     log: list[str] = field(default_factory=list)
     hub_starts: int = 0
     hub_ends: int = 0
+    pushed: int = 0
 
 
-def soak(folder: Path, files: Sequence[Path], settings: Sequence[tuple[str, str]]) -> Run:
-    """Play ``files`` and watch; the accounts lie in ``folder`` then."""
+def soak(
+    folder: Path, files: Sequence[Path], settings: Sequence[tuple[str, str]], *, everything: bool = False
+) -> Run:
+    """Play ``files`` and watch; the accounts lie in ``folder`` afterwards."""
     run = Run()
+    metrics_port = free_port() if everything else None
     with (
+        HttpReceiver() as phone,
         Mosquitto(folder / "mosquitto", persistence=True) as broker,
         Subscriber(broker.port, f"cradlewatch/{DEVICE}/cry") as hub,
         (folder / "log").open("w") as log,
@@ -117,17 +87,21 @@ def soak(folder: Path, files: Sequence[Path], settings: Sequence[tuple[str, str]
             json.dumps(
                 {
                     "files": [str(path) for path in files],
-                    "settings": [*_settings(folder, broker), *settings],
+                    "settings": [
+                        *_settings(folder, broker),
+                        *(_everything(folder, phone, metrics_port) if metrics_port else []),
+                        *settings,
+                    ],
                 }
             )
         )
         began_s = time.monotonic()
-        command = [sys.executable, "-m", "tests.soak.nights", "--serve", str(folder / "plan.json")]
+        command = [sys.executable, "-m", "tests.soak.night_service", str(folder / "plan.json")]
         environment = os.environ | {"CRADLEWATCH_CONFIG": os.devnull}
         with subprocess.Popen(command, cwd=ROOT, stderr=log, env=environment) as service:
             try:
                 while service.poll() is None:
-                    _sample(run, service.pid, folder / "state" / DEVICE)
+                    _sample(run, service.pid, folder / "state" / DEVICE, metrics_port)
                     time.sleep(0.5)
             finally:
                 service.kill()
@@ -135,6 +109,7 @@ def soak(folder: Path, files: Sequence[Path], settings: Sequence[tuple[str, str]
         events = {m["event_id"]: m["event_type"] for m in map(json.loads, (r.payload for r in hub.received))}
         run.hub_starts = list(events.values()).count("started")
         run.hub_ends = list(events.values()).count("ended")
+        run.pushed = len({received.json["key"] for received in phone.received})
     run.log = (folder / "log").read_text().splitlines()
     return run
 
@@ -151,9 +126,23 @@ def _settings(folder: Path, broker: Mosquitto) -> list[tuple[str, str]]:
     ]
 
 
-def _sample(run: Run, pid: int, state: Path) -> None:
+def _everything(folder: Path, phone: HttpReceiver, metrics_port: int) -> list[tuple[str, str]]:
+    """What a household may switch on besides: each holds memory of its own."""
+    channels = folder / "channels.toml"
+    channels.touch(mode=0o600)
+    channels.write_text(f'[[channel]]\nname = "phone"\nurl = "json://{phone.address}/"\n')
+    return [
+        ("clips.enabled", "true"),
+        ("metrics.listen", f"127.0.0.1:{metrics_port}"),
+        ("push.channels_file", str(channels)),
+    ]
+
+
+def _sample(run: Run, pid: int, state: Path, metrics_port: int | None) -> None:
     try:
         counters = ask(state / NAME)["counters"]
+        if metrics_port is not None:
+            urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5).close()
         footprint = Footprint.of(pid)
     except (MonitorError, OSError, KeyError):  # not yet, or no more
         return
@@ -217,6 +206,8 @@ def rows(run: Run, folder: Path, files: Sequence[Path], positions: Positions) ->
             f"episodes {kind}: detector / file / hub",
             (f"{told.count(kind)} / {kinds.count(kind)} / {at_hub}"),
         )
+    if run.pushed:
+        yield "alerts that the phone received", str(run.pushed)
     yield "episodes by scans of each recording alone", str(positions.expected)
     yield f"of them in the stream within {SAME_WITHIN_S} s", str(positions.matched)
     yield "furthest of those, s", f"{positions.furthest_s:.3f}"
@@ -281,19 +272,17 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, action="append", help=f"recordings (default: ${FOLDERS})")
     parser.add_argument("--passes", type=int, default=2, help="how often each is played at least (2)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--everything", action="store_true", help="push, clips and metrics as well")
     parser.add_argument("--json", type=Path, help="write every sample there")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration"
     )
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.serve is not None:
-        return serve(given.serve)
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         folder = Path(temporary)
         files = _files(given, folder)
         settings = [(key, value) for key, _, value in (text.partition("=") for text in given.set)]
-        run = soak(folder, files, settings)
+        run = soak(folder, files, settings, everything=given.everything)
         if run.code != 0:
             print("\n".join(run.log))
             return 1

@@ -1,4 +1,4 @@
-"""Recordings one behind the other, as one stream of audio; now and then some of it is lost."""
+"""Recordings one after the other, as one stream of audio; now and then some of it is lost."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import soundfile
 from typing_extensions import override
 
 from monitor.capture.recording import Recording
 from monitor.capture.source import AudioSource, SourceState, SourceStats
 from monitor.capture.timeline import Timeline
-from monitor.types import SAMPLE_RATE_HZ, Block, EndOfStream, Gap, GapReason, samples
-from tests.bench.live_cries import live_cries, room_noise, to_int16
+from monitor.types import Block, EndOfStream, Gap, GapReason, samples
 
 LOST_S: Final = 7.0
-LOST_BEHIND_EACH: Final = 3
+LOST_AFTER_EACH: Final = 3
 """Recordings."""
-SYNTHESISED_S: Final = 900.0
 
 
 class Playlist(AudioSource):
@@ -73,32 +69,5 @@ class Playlist(AudioSource):
             finally:
                 self._last = recording.stats()
                 recording.stop(0.0)
-            if number % LOST_BEHIND_EACH == 0:
+            if number % LOST_AFTER_EACH == 0:
                 yield self._timeline.gap(samples(LOST_S), GapReason.DEVICE_LOST)
-
-
-def expected_samples(files: Sequence[Path]) -> tuple[int, int]:
-    """What a stream of ``files`` holds by their headers: samples of audio, and samples that are lost."""
-    audio = 0
-    for path in files:
-        info = soundfile.info(str(path))
-        assert info.samplerate == SAMPLE_RATE_HZ, f"{path}: a soak counts samples at {SAMPLE_RATE_HZ} Hz"
-        audio += info.frames
-    return audio, len(files) // LOST_BEHIND_EACH * samples(LOST_S)
-
-
-def synthesised(folder: Path, count: int, seed: int) -> list[Path]:
-    """Quarters of an hour in a quiet room with a cry about every two minutes."""
-    rng = np.random.default_rng(seed)
-    cries = live_cries(8, None, seed)[1]
-    files = []
-    for number in range(count):
-        audio = to_int16(room_noise(SYNTHESISED_S, rng))
-        at = samples(float(rng.uniform(20.0, 60.0)))
-        while at + samples(10.0) < len(audio):
-            cry = cries[int(rng.integers(len(cries)))].samples
-            audio[at : at + len(cry)] = cry
-            at += samples(float(rng.uniform(90.0, 150.0)))
-        files.append(folder / f"quarter-{number:03}.flac")
-        soundfile.write(files[-1], audio, SAMPLE_RATE_HZ)
-    return files
