@@ -14,6 +14,7 @@ import structlog
 from monitor.cli.options import add_config_options, add_named_flag, load
 from monitor.config import Flag
 from monitor.errors import ConfigError
+from monitor.heap import share_arenas
 from monitor.log import RepeatLimiter, configure_logging
 from monitor.service.app import build_service
 from monitor.service.service import RESTART_EXIT_CODE
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    share_arenas()
     loaded = load(arguments, _source_flags(arguments))
     stream = configure_logging(loaded.config.log.level, loaded.config.log.format, repeats=RepeatLimiter())
     log.info("config.loaded", file="none" if loaded.path is None else str(loaded.path))

@@ -22,6 +22,7 @@ from monitor import __version__
 from monitor.capture.source import AudioSource
 from monitor.errors import MonitorError
 from monitor.events.bus import MessageBus
+from monitor.heap import HeapTrimmer
 from monitor.messages import DeliveryMessage, EpisodeMessage, HealthMessage
 from monitor.service.desk import Desk, Moment
 from monitor.service.detector import DetectorThread
@@ -132,7 +133,7 @@ class Service:
             Machine() if machine is None else machine,
             self._state,
             files=model_files,
-            guards=() if self._status is None else (self._status.check_path,),
+            guards=(HeapTrimmer(), *(() if self._status is None else (self._status.check_path,))),
         )
         self._delivery = delivery
         self._told_delivery: DeliveryStatus | None = None

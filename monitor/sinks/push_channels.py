@@ -20,16 +20,13 @@ from typing_extensions import override
 
 from monitor.errors import ConfigError
 from monitor.sinks import push_reasons, push_urls
+from monitor.sinks.push_library import LOGGER, library, library_for
 from monitor.sinks.push_notes import Notification, Urgency
 from monitor.sinks.push_settings import ChannelSettings
 from monitor.words import plain
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-_LOGGER: Final = "apprise"
-_TALKERS: Final = ("urllib3", "requests")
-"""What Apprise speaks HTTP with; it logs paths, and a path of Telegram's holds the token."""
 
 _NTFY: Final = {Urgency.QUIET: "low", Urgency.NORMAL: "default", Urgency.HIGH: "high", Urgency.URGENT: "max"}
 """2, 3, 4 and 5 of https://docs.ntfy.sh/publish/#message-priority by the names that ntfy has for them."""
@@ -80,7 +77,7 @@ class Channel:
         """Raise ConfigError where no attempt could ever succeed: no Apprise, or a URL that it cannot use."""
         parts = self._parts()
         with _heard() as records:
-            plugin = _tried(lambda: _library().Apprise.instantiate(dict(parts)), records)
+            plugin = _tried(lambda: library().Apprise.instantiate(dict(parts)), records)
         if plugin is None:
             raise self._unusable(records)
 
@@ -100,7 +97,7 @@ class Channel:
         return Attempt(ok=False, elapsed_s=elapsed_s, reason=reason, remedy=remedy)
 
     def _send(self, notification: Notification, left_s: float, acknowledge_url: str) -> bool:
-        apprise = _library()
+        apprise = library()
         parts = self._parts()
         shown = _with_urgency(parts, notification, left_s, acknowledge_url)
         asset = apprise.AppriseAsset(app_id="Cradlewatch", app_desc="Cradlewatch", app_url="")
@@ -121,11 +118,11 @@ class Channel:
 
     def _parts(self) -> dict[str, Any]:
         """The URL, taken apart by the service that it is for."""
-        library = _library()
+        apprise = library_for(self._settings.url)
         self._refuse_misread()
         with _heard() as records:
             parts: dict[str, Any] | None = _tried(
-                lambda: library.plugins.url_to_dict(self._settings.url), records
+                lambda: apprise.plugins.url_to_dict(self._settings.url), records
             )
         if parts is None:
             raise self._unusable(records)
@@ -176,7 +173,7 @@ def _tried(what: Callable[[], Any], records: list[str]) -> Any:
 
 def require_apprise() -> None:
     """Raise ConfigError, with the remedy, where Apprise is not installed."""
-    _library()
+    library()
 
 
 def _with_urgency(
@@ -239,32 +236,11 @@ def _type(apprise: ModuleType, urgency: Urgency) -> Any:
     return {Urgency.URGENT: types.FAILURE, Urgency.HIGH: types.WARNING}.get(urgency, types.INFO)
 
 
-def _library() -> ModuleType:
-    """Apprise, whose log is ours to read and nobody else's: it holds tokens. Raises ConfigError."""
-    for name in (_LOGGER, *_TALKERS):
-        logger = logging.getLogger(name)
-        if logger.propagate:
-            logger.propagate = False
-            logger.addHandler(logging.NullHandler())
-    logging.getLogger(_LOGGER).setLevel(logging.DEBUG)
-    try:
-        # The second is what requests would load with the first alarm.
-        import netrc  # noqa: F401, PLC0415
-
-        import apprise  # noqa: PLC0415 - an extra, and 100 modules
-    except ImportError as error:
-        raise ConfigError(
-            f"push.channels_file is set, but Apprise is not installed ({error}).",
-            "Install it: pip install 'cradlewatch[push]'",
-        ) from error
-    return apprise
-
-
 @contextmanager
 def _heard() -> Iterator[list[str]]:
     """What Apprise logs on this thread meanwhile."""
     handler = _Records(threading.get_ident())
-    logger = logging.getLogger(_LOGGER)
+    logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
     try:
         yield handler.lines

@@ -21,6 +21,7 @@ GROUND = [
     "monitor.keeper",
     "monitor.sqlite_file",
     "monitor.redaction",
+    "monitor.heap",
 ]
 
 # What a part of the house may import of ours, besides itself.
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "monitor.bounded_server": [],
     "monitor.helper_process": [],
     "monitor.redaction": [],
+    "monitor.heap": [],
     "monitor.http_answer": ["monitor.bounded_server"],
     "monitor.words": [],
     "monitor.outputs": ["monitor.errors", "monitor.files", "monitor.words"],
@@ -76,7 +78,7 @@ PLACES = {
     "onnxruntime": ["monitor.detect.inference"],
     "paho": ["monitor.sinks.mqtt_client", "monitor.demo"],
     "amqtt": ["monitor.demo"],
-    "apprise": ["monitor.sinks.push_channels"],
+    "apprise": ["monitor.sinks.push_library"],
     "PIL": ["monitor.cli.night_canvas"],
     "rich": ["monitor.cli.drawn", "monitor.demo", "monitor.bench"],
     # At the edges: what comes from a user, a file or the network, and what leaves.

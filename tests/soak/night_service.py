@@ -13,6 +13,7 @@ from pathlib import Path
 
 from monitor.log import configure_logging  # isort: skip  # first: it keeps rich out of the process
 from monitor.config import Flag, load_config
+from monitor.heap import share_arenas
 from monitor.service.app import build_service
 from monitor.service.state_folder import open_state_folder, state_path
 from monitor.types import DetectorOutput, EpisodeEnded, EpisodeStarted
@@ -20,6 +21,7 @@ from tests.soak.playlist import Playlist
 
 
 def serve(plan: Path) -> int:
+    share_arenas()
     given = json.loads(plan.read_text())
     configure_logging("warning", "json")
     flags = [Flag(key, value, "the soak") for key, value in given["settings"]]
