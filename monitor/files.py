@@ -24,6 +24,18 @@ OPEN_TO_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 """Mode bits that no file with secrets should have; a group may read it."""
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder. Raises PermissionError where that is hidden from us.
+
+    ``Path.exists`` answers that with False from Python 3.14 on.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def read_text(path: Path) -> str:
     """Read UTF-8, with or without the byte order mark that Windows editors put in front.
 

@@ -21,7 +21,7 @@ from monitor.config.checks import contradictions
 from monitor.config.schema import Config
 from monitor.config.sentences import is_optional, is_secret, not_allowed, suggestion, unwrapped
 from monitor.errors import ConfigError
-from monitor.files import OPEN_TO_OTHERS, read_text, secret_remedy
+from monitor.files import OPEN_TO_OTHERS, is_there, read_text, secret_remedy
 from monitor.words import plain
 
 DEFAULT_PATH: Final = Path("/etc/cradlewatch/cradlewatch.toml")
@@ -114,7 +114,7 @@ def _find(path: Path | None, environ: Mapping[str, str], default_path: Path) -> 
     if environ.get(PATH_VARIABLE):
         return Path(environ[PATH_VARIABLE])
     try:
-        return default_path if default_path.exists() else None
+        return default_path if is_there(default_path) else None
     except OSError as error:
         # The service's folder is closed to others, and nobody asked for it: a scan or a demo goes on.
         log.warning("%s is out of reach and does not count: %s", default_path, error.strerror)
@@ -327,7 +327,7 @@ def _locate(named: Path, path: Path | None, environ: Mapping[str, str]) -> Path:
     if credentials and not named.is_absolute():
         credential = Path(credentials) / named
         try:
-            if credential.exists():
+            if is_there(credential):
                 return credential
         except OSError:
             return credential  # why it cannot be reached, its reader says
