@@ -278,6 +278,7 @@ HOST = (
         why="the time of eight starts",
         later_s=15.0,
         later_why="the power comes back with the cry, and the service starts",
+        cuts={"speaker": "it rests: to connect, the service needs the broker's answers, so none is withheld"},
         in_log=True,
         costs=frozenset({"status", "hub"}),
         then=_check_after_end,
