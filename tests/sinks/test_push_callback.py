@@ -14,7 +14,7 @@ from monitor.errors import PermanentSinkError
 from monitor.sinks import push_tokens
 from monitor.sinks.push_callback import BOUNDS, PER_MINUTE, AcknowledgeListener
 from monitor.sinks.push_tokens import VALID_S, Acknowledgement
-from tests.access import open_files
+from tests.access import many_files, open_files
 from tests.broker import wait_until
 from tests.patience import shared
 
@@ -247,7 +247,7 @@ def dripping(port, n, peer="127.0.0.1"):
 def test_slow_and_idle_hosts_keep_no_phone_out(house, peer):
     """Issue: one slow host, and 0 of 18 requests were answered."""
     threads, files = threading.active_count() + 1, open_files()
-    with dripping(house.listener.port, 500, peer) as hosts:
+    with many_files(1000), dripping(house.listener.port, 500, peer) as hosts:
         took_s = []
         for _ in range(18):
             began_s = time.monotonic()
