@@ -46,8 +46,12 @@ class Keeper:
         """What went wrong in ``work`` the last time, by a mistake of ours; empty when nothing did."""
 
     def start(self) -> None:
-        """Make the thread. Call it before the first change: later there may be none to be had."""
+        """Make the thread. Call it before the first change: later there may be none to be had.
+
+        After ``close`` it works again; a thread that outlived the close goes on.
+        """
         with self._turn:
+            self._closing = False
             self._start()
 
     def changed(self, *, within_s: float | None = None) -> bool:
@@ -131,10 +135,13 @@ class Keeper:
                 self.failure = failure
                 self._done = asked
                 told, self._told = self._told, False
+                ends = closing and self._closing
+                if ends:
+                    self._thread = None
                 self._turn.notify_all()
             if told:
                 log.info("disk.answers_again", keeper=self._name, after_s=round(took_s, 1))
-            if closing:
+            if ends:
                 return
 
     def _call(self) -> tuple[float | None, str]:

@@ -132,3 +132,27 @@ def test_a_thread_that_cannot_be_made_is_a_fault_and_no_end(tmp_path):
     )
     assert "can't start new thread" in done.stdout, done.stderr
     assert "False " in done.stdout
+
+
+def test_one_that_was_closed_works_again(disk):
+    keeper = Keeper("test", disk, within_s=DEADLINE_S)
+    assert keeper.changed()
+    assert keeper.close(DEADLINE_S)
+    keeper.start()
+    calls = disk.calls
+    assert keeper.changed()
+    assert disk.calls == calls + 1
+    assert keeper.close(DEADLINE_S)
+
+
+def test_a_thread_that_hung_through_a_close_goes_on_after_the_next_start(disk):
+    keeper = Keeper("test", disk)
+    disk.answers.clear()
+    keeper.changed()
+    assert not keeper.close(0.0)
+    keeper.start()
+    threads = threading.active_count()
+    disk.answers.set()
+    wait_until(lambda: not keeper.hangs and keeper.changed(), "it is worked with again")
+    assert threading.active_count() == threads, "no second thread beside the one that hung"
+    assert keeper.close(DEADLINE_S)

@@ -71,7 +71,8 @@ class ClipShelf:
         self._keeper = Keeper("clips", self._work, within_s=within_s)
 
     def start(self) -> None:
-        """Begin to clear up after a process that was killed. Waits for nothing."""
+        """Begin to clear up after a killed process, or go on after ``close``. Waits for nothing."""
+        self._closing = False
         self._keeper.start()
         self._keeper.changed(within_s=0.0)
 

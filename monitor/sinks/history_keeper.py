@@ -62,7 +62,11 @@ class HistoryKeeper:
         self._keeper = Keeper("history", self._work, within_s=within_s)
 
     def start(self) -> None:
-        """Begin to open the file. To check a large one takes a card seconds: nobody waits for it."""
+        """Begin to open the file. To check a large one takes a card seconds: nobody waits for it.
+
+        Call it again after ``close`` to go on.
+        """
+        self._closing = False
         self._keeper.start()
         self._keeper.changed(within_s=0.0)
 

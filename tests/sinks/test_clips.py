@@ -119,6 +119,20 @@ def test_a_clip_is_the_audio_of_its_episode_to_the_sample(tmp_path):
     assert comment == "Crying begins at 10.00 s."
 
 
+def test_a_shelf_that_was_closed_is_opened_again_and_keeps_clips(tmp_path):
+    room = Room(tmp_path)
+    for name in ("first", "second"):
+        room.hears(20)
+        room.cries(name, onset_at_s=room.position / RATE_HZ)
+        room.hears(3)
+        room.calms(name)
+        room.hears(5)
+        assert name in [clip.episode_id for clip in room.clips()]
+        room.sink.close(DEADLINE_S)
+        room.sink.open()
+    room.sink.close(DEADLINE_S)
+
+
 def test_opus_sounds_the_same_and_is_smaller(tmp_path):
     room = Room(tmp_path, format="opus", pre_roll_s=2)
     t = np.arange(200 * RATE_HZ) / RATE_HZ

@@ -623,3 +623,14 @@ def test_a_disk_that_hangs_holds_up_no_message_and_no_stop(tmp_path, clock):
     wait_until(lambda: (disk.look(), disk.fault())[1] == "", "it is written")
     disk.close(DEADLINE_S)
     assert MINUTES_IN_MEMORY <= len(rows(tmp_path, "minutes")) <= MINUTES_IN_MEMORY + 1
+
+
+def test_one_that_was_closed_is_opened_again_and_remembers(tmp_path, clock):
+    sink = HistorySink(HistorySettings(tmp_path), now=clock, within_s=DEADLINE_S)
+    for onset in (100, 1000):
+        sink.open()
+        sink.tick()
+        tell(sink, cry("started", onset, onset + 1.5, episode_id=f"e{onset}"))
+        assert f"e{onset}" in [episode["id"] for episode in rows(tmp_path, "episodes")]
+        sink.close(DEADLINE_S)
+    assert sink.fault() == ""
