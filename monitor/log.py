@@ -20,6 +20,7 @@ from typing import Any, Final, TextIO
 
 from typing_extensions import override
 
+from monitor.log_file import LogFile
 from monitor.redaction import hide_credentials
 from monitor.words import plain
 
@@ -55,7 +56,8 @@ def configure_logging(
 ) -> LogStream:
     """Set up structlog and the standard library's logging; what both write to.
 
-    ``repeats`` bounds how often one event is written; for what runs all night.
+    ``repeats`` bounds how often one event is written; for what runs all night. Then nobody waits for the disk
+    of a log that is a file, either.
 
     ``form`` is "console", "logfmt", "json" or "auto" (console on a terminal, else logfmt). Under
     systemd each line begins with its syslog priority, which journald takes off.
@@ -77,7 +79,7 @@ def configure_logging(
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=form != "console"))
     renderer = [*_renderers(form, stream), _hide_credentials, *([_prefix_priority] if journal else [])]
     number = logging.getLevelNamesMapping()[level.upper()]
-    lasting = LogStream(stream)
+    lasting = LogStream(stream, all_night=repeats is not None)
     structlog.configure(
         processors=[*limit, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -144,14 +146,15 @@ class _Repeats:
 
 
 class LogStream:
-    """A stream that outlives its reader, and does not wait for one.
+    """A stream that outlives its reader, and does not wait for one, nor ``all_night`` for a file's disk.
 
     A journal that restarts closes the pipe, and one that hangs lets it fill up. Both have to cost lines, not
     the monitor: a thread that waits to write a line no longer listens.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, all_night: bool = False) -> None:
         self._stream = stream
+        self._file = LogFile(stream) if all_night and _is_file(stream) else None
         self._descriptor = _waitable(stream)
         # Reentrant: a signal handler may log while its thread does.
         self._lock = threading.RLock()
@@ -161,6 +164,8 @@ class LogStream:
 
     def fault(self) -> str:
         """That lines are lost at the moment; empty while they are taken. Never waits."""
+        if self._file is not None:
+            return self._fault_of(self._file)
         if self._blocked and self._descriptor is not None and _is_writable(self._descriptor, 0):
             self._blocked = False
             structlog.get_logger(__name__).warning("log.lines_lost", lines=self.lost_lines)
@@ -168,7 +173,16 @@ class LogStream:
             "Nobody takes the log lines: the journal hangs, or the reader of stderr." if self._blocked else ""
         )
 
+    @staticmethod
+    def _fault_of(file: LogFile) -> str:
+        if file.hangs:
+            return "The log file takes no lines: its disk does not answer. Check the disk or the SD card."
+        return f"The log file takes no lines: {file.failure}. Make room." if file.failure else ""
+
     def write(self, text: str) -> None:
+        if self._file is not None:
+            self.lost_lines += not self._file.write(text)
+            return
         with self._lock:
             try:
                 if self._descriptor is None:
@@ -182,7 +196,7 @@ class LogStream:
             self.lost_lines += not taken
 
     def flush(self) -> None:
-        if self._descriptor is None:
+        if self._descriptor is None and self._file is None:
             with contextlib.suppress(OSError):
                 self._stream.flush()
 
@@ -202,13 +216,19 @@ def _is_writable(descriptor: int, within_ms: int) -> bool:
 
 
 def _waitable(stream: TextIO) -> int | None:
-    """The descriptor of a pipe, a socket or a terminal; None for what is written without waiting."""
+    """The descriptor of a pipe, a socket or a terminal; None for what poll says nothing about."""
     try:
         descriptor = stream.fileno()
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     except (OSError, ValueError):
         return None
-    return None if regular else descriptor
+    return None if _is_file(stream) else descriptor
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -8,11 +8,16 @@ import os
 import re
 import select
 import time
+from pathlib import Path
 
 import pytest
 import structlog
 
 from monitor.log import RepeatLimiter, configure_logging
+from monitor.log_file import LogFile
+from tests.broker import wait_until
+from tests.faults import card
+from tests.faults.card import SdCard
 
 
 def lines(form: str, *, level: str = "info", write) -> list[str]:
@@ -136,6 +141,42 @@ def test_a_reader_that_left_is_told():
         lasting = configure_logging("info", "logfmt", stream=stream, environ={})
         structlog.get_logger().info("a.line")
         assert "Nobody takes the log lines" in lasting.fault()
+
+
+@pytest.mark.skipif(bool(card.missing()), reason=card.missing())
+def test_a_log_file_on_a_disk_that_hangs_costs_nobody_time_and_the_disk_gets_the_lines_later(tmp_path):
+    with SdCard(tmp_path / "sd") as disk, (disk.path / "log").open("w") as stream:
+        lasting = configure_logging("info", "logfmt", stream=stream, environ={}, repeats=RepeatLimiter())
+        log = structlog.get_logger()
+        log.info("a.first")
+        assert "a.first" in (disk.path / "log").read_text(), "it is there on return"
+        disk.freeze()
+        began_s = time.monotonic()
+        try:
+            for number in range(90):
+                log.info("a.line", number=number)
+                logging.getLogger("library").warning("trouble")
+            took_s = time.monotonic() - began_s
+            assert "The log file takes no lines: its disk does not answer" in lasting.fault()
+        finally:
+            disk.thaw()
+        assert took_s < 10
+        wait_until(lambda: lasting.fault() == "", "the disk answers")
+        log.info("a.last")
+        lines = (disk.path / "log").read_text().splitlines()
+        assert [line.partition("event=")[2].split()[0] for line in lines if "event=a." in line] == [
+            "a.first", *["a.line"] * 90, "a.last"
+        ]  # fmt: skip
+        assert lasting.lost_lines == 0
+
+
+def test_what_a_full_disk_does_not_take_of_a_log_file_is_reported():
+    with Path("/dev/full").open("w") as stream:
+        file = LogFile(stream)
+        assert not file.write("a line\n")
+        assert file.failure == "No space left on device"
+        with contextlib.suppress(OSError):
+            stream.close()
 
 
 class Ticking:
