@@ -10,9 +10,9 @@ from monitor.errors import PermanentSinkError, RetryableSinkError, SinkError
 from monitor.sinks import mqtt_faults
 from monitor.sinks.hub_component import ONLINE
 from monitor.sinks.hub_topics import Topics, is_folded, owner_of
-from monitor.sinks.mqtt_client import Acknowledged, Dropped, Incoming, Subscribed
 from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
+from monitor.sinks.mqtt_reports import Acknowledged, Dropped, Incoming, Subscribed
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 SILENCE_S: Final = 1.0

@@ -12,8 +12,8 @@ import structlog
 
 from monitor.sinks import mqtt_faults
 from monitor.sinks.hub_topics import owner_of
-from monitor.sinks.mqtt_client import Ticket
 from monitor.sinks.mqtt_faults import Fault
+from monitor.sinks.mqtt_reports import Ticket
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 log = structlog.get_logger(__name__)

@@ -28,7 +28,7 @@ import structlog
 
 from monitor.messages import AnyMessage, EpisodeMessage, TestMessage
 from monitor.sinks.hub_topics import Topics
-from monitor.sinks.mqtt_client import Ticket
+from monitor.sinks.mqtt_reports import Ticket
 from monitor.sinks.mqtt_settings import Publication
 from monitor.sinks.outbox import Entry, Item, Outbox
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from typing_extensions import override
 
-from monitor.sinks.mqtt_client import Limits
+from monitor.sinks.mqtt_reports import Limits
 from monitor.sinks.mqtt_settings import MqttSettings
 
 

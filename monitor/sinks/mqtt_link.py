@@ -13,23 +13,22 @@ import structlog
 
 from monitor.sinks import mqtt_faults
 from monitor.sinks.mqtt_back_off import BackOff
-from monitor.sinks.mqtt_client import (
+from monitor.sinks.mqtt_client import MqttSession, Version
+from monitor.sinks.mqtt_faults import Fault
+from monitor.sinks.mqtt_reports import (
     Accepted,
     Acknowledged,
     Closed,
     Dropped,
     Incoming,
     Limits,
-    MqttSession,
     Refused,
     ReportQueue,
     SessionReport,
     Subscribed,
     Ticket,
     Unreachable,
-    Version,
 )
-from monitor.sinks.mqtt_faults import Fault
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 log = structlog.get_logger(__name__)
@@ -65,6 +64,8 @@ class Disconnected:
 
     fault: Fault
     final: bool
+    held: bool = False
+    """It stood long enough to be called a link."""
 
 
 LinkReport = Connected | Disconnected | Acknowledged | Dropped | Subscribed | Incoming
@@ -216,9 +217,9 @@ class MqttLink:
         self._up_at_s = time.monotonic()
         return Connected(self._version, limits)
 
-    def _down(self, fault: Fault, *, final: bool) -> Disconnected:
+    def _down(self, fault: Fault, *, final: bool, held: bool = False) -> Disconnected:
         self._fault = fault
-        return Disconnected(fault, final)
+        return Disconnected(fault, final, held)
 
     def _on_refused(self, answer: Refused) -> Disconnected:
         if answer.code in _NO_SUCH_WILL and self._limits != (less := self._limits_by(answer.code)):
@@ -233,11 +234,12 @@ class MqttLink:
 
     def _on_closed(self, closed: Closed) -> Disconnected:
         if closed.answered:
-            self._count_short(closed)
+            held = closed.stood_s >= self._settings.held_after_s
+            self._count_short(closed, held=held)
             if self._version == "3.1.1" and self._may_switch():
                 # What comes back may be another broker, or this one in a better mood.
                 self._switch_protocol("a new connection begins with 5")
-            return self._down(mqtt_faults.lost(self._settings, closed.reason), final=False)
+            return self._down(mqtt_faults.lost(self._settings, closed.reason), final=False, held=held)
         # A broker that knows no MQTT 5 should say so, but some just hang up.
         self._silent_closures += 1
         if self._silent_closures >= _SILENT_CLOSURES and self._may_switch():
@@ -245,8 +247,8 @@ class MqttLink:
             self._switch_protocol("the broker hangs up")
         return self._down(mqtt_faults.closed_silently(self._settings), final=False)
 
-    def _count_short(self, closed: Closed) -> None:
-        if closed.stood_s >= self._settings.held_after_s:
+    def _count_short(self, closed: Closed, *, held: bool) -> None:
+        if held:
             self._short_links, self._unsteady = 0, None
             return
         self._short_links += 1

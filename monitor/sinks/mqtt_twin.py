@@ -20,6 +20,7 @@ import structlog
 from monitor.sinks import mqtt_faults
 from monitor.sinks.hub_topics import Topics
 from monitor.sinks.mqtt_faults import Fault
+from monitor.sinks.mqtt_reports import Ticket
 from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 log = structlog.get_logger(__name__)
@@ -89,6 +90,7 @@ class TwinWatch:
         self._seen: Sign | None = None
         self._seen_until_s = 0.0
         self._answer_due = False
+        self._question: Ticket | None = None
 
     @property
     def watches(self) -> bool:
@@ -124,8 +126,18 @@ class TwinWatch:
         else:
             self._on_claim(sign, now_s, alive=not retained)
 
+    def sent(self, publication: Publication, ticket: Ticket | None) -> None:
+        """What was due is on its way; without a ticket there was no room for it."""
+        self._question = None if publication.retain else ticket
+
+    def answered(self, ticket: Ticket) -> None:
+        """The broker has taken a publication of ours, perhaps our question."""
+        if ticket == self._question:
+            self._question = None
+            self.nothing_claimed()
+
     def nothing_claimed(self) -> None:
-        """The broker has answered our question, and had no claim of anybody before that, or may not tell."""
+        """The broker has our question, and had no claim of anybody before that, or may not tell."""
         if self.role is Role.ASKS and self._other is None:
             self._report()
 

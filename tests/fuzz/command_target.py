@@ -14,7 +14,7 @@ from typing_extensions import override
 from monitor.commands import CAUSE_OPTIONS, HOLD, MUTE_OPTIONS, SENSITIVITY, Control
 from monitor.service.controls import Settings
 from monitor.sinks.mqtt import MqttSink
-from monitor.sinks.mqtt_client import Incoming
+from monitor.sinks.mqtt_reports import Incoming
 from monitor.sinks.mqtt_settings import MqttSettings
 from tests.broker import HOST, Mosquitto, wait_until
 from tests.fuzz.mutate import any_text, spoiled

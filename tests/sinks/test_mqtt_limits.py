@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from monitor.sinks.mqtt_announcement import DROPS, Announcement
-from monitor.sinks.mqtt_client import Limits
+from monitor.sinks.mqtt_reports import Limits
 from monitor.sinks.mqtt_settings import Publication
 from tests.broker import HOST, Mosquitto, Subscriber, retained
 from tests.sinks.messages import HUNGRY, episode, health

@@ -2,8 +2,8 @@
 
 import pytest
 
-from monitor.sinks.mqtt import DENIED_AGAIN_S
 from monitor.sinks.mqtt_probe import probe
+from monitor.sinks.mqtt_states import REFUSED_AGAIN_S
 from tests.broker import Authority, Mosquitto, Subscriber, free_port
 from tests.sinks.messages import episode, health
 from tests.sinks.mqtt_room import (
@@ -134,7 +134,7 @@ def test_a_state_that_was_refused_is_said_again_until_it_is_granted(tmp_path):
         work(sink, lambda: f"{BASE}/health" in sink.fault(), "the refusal is told")
         (strict.folder / "acl").write_text(ACL)
         strict.reload()
-        clock.ahead_s += DENIED_AGAIN_S
+        clock.ahead_s += REFUSED_AGAIN_S
         work(sink, lambda: sink.fault() == "", "all is well again")
         with Subscriber(strict.port, f"{BASE}/health", user=("hub", "hub-password")) as hub:
             hub.wait_for(lambda _: hub.on(f"{BASE}/health"))
