@@ -92,6 +92,34 @@ def correlation_and_place(heard: np.ndarray, played: np.ndarray) -> tuple[float,
     return product / float(np.linalg.norm(excerpt) * np.linalg.norm(played.astype(float))), place
 
 
+def pieces_in_order(heard: np.ndarray, played: np.ndarray, length_s: float = 0.1) -> list[int]:
+    """Which pieces of ``played`` are in ``heard``, each whole and none before its predecessor.
+
+    A daemon that the machine keeps waiting breaks what it plays off and goes on a moment later; that spoils
+    the piece that is playing just then. What arrives altered, mixed or in another order is not found at all.
+    """
+    length, found, after = round(length_s * 16_000), [], 0
+    for number, start in enumerate(range(0, len(played) - length + 1, length)):
+        correlation, place = correlation_and_place(heard, played[start : start + length])
+        if correlation > 0.95 and place >= after:
+            found.append(number)
+            after = place + length
+    return found
+
+
+def test_pieces_are_found_around_a_break_and_nowhere_else() -> None:
+    played, other = noise(0.7), noise(2.0, seed=8)
+    broken = np.concatenate([other[:4_000], played[:5_000], np.zeros(3_000, np.int16), played[5_000:], other])
+    assert pieces_in_order(broken, played) == [0, 1, 2, 4, 5, 6]
+    assert pieces_in_order(other, played) == []
+    mixed = other[: len(played)].astype(int) + played
+    assert pieces_in_order(np.concatenate([mixed, other]), played) == []
+    backwards = np.concatenate([played[start : start + 1_600] for start in range(9_600, -1, -1_600)])
+    assert len(pieces_in_order(np.concatenate([backwards, other]), played)) <= 1
+    dropping = np.delete(played, np.arange(0, len(played), 400))
+    assert pieces_in_order(np.concatenate([dropping, other]), played) == []
+
+
 def test_what_is_played_arrives_and_a_stalled_source_comes_back(pipe_microphone: VirtualMicrophone) -> None:
     with listening(DeviceRequest(rate_hz=48_000)) as listener:
         played = noise(0.7)
@@ -164,7 +192,7 @@ def test_a_file_played_into_the_room_is_heard(virtual_microphone: VirtualMicroph
     with listening(DeviceRequest(device=0)) as listener:
         rss_kib = child_rss_kib(listener.microphone)
         virtual_microphone.play(tmp_path / "a.wav")
-        assert correlation_and_place(listener.for_seconds(2.0), played)[0] > 0.95
+        assert len(pieces_in_order(listener.for_seconds(2.0), played)) >= 4, "of seven"
     assert rss_kib <= CHILD_RSS_LIMIT_KIB
 
 
