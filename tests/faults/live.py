@@ -252,6 +252,7 @@ class LiveHouse(Household):
     def restart(self, *, how: signal.Signals = signal.SIGTERM) -> None:
         self.stop_twin()
         self.end(how)
+        self.below.shift(0.0)
         self.start()
 
     def start(self) -> None:
