@@ -78,6 +78,7 @@ class OfficeHouse(Household):
             patch.setenv(name, value)
         self.fifo = self.folder / "events"
         os.mkfifo(self.fifo)
+        self._reading = threading.Lock()
         self._read_events = threading.Event()
         self._read_events.set()
         self._fifo = os.open(self.fifo, os.O_RDWR | os.O_NONBLOCK)
@@ -172,8 +173,10 @@ class OfficeHouse(Household):
         while True:
             self._read_events.wait()
             try:
-                select.select([self._fifo], [], [], 0.2)
-                os.read(self._fifo, 65_536)
+                with self._reading:
+                    if self._read_events.is_set():
+                        select.select([self._fifo], [], [], 0.2)
+                        os.read(self._fifo, 65_536)
             except BlockingIOError:
                 continue
             except OSError:
@@ -189,12 +192,10 @@ class OfficeHouse(Household):
     def fill_event_log(self) -> None:
         """Nobody reads it any more, and not a byte fits into its pipe."""
         self.read_events(read=False)
-        with contextlib.suppress(BlockingIOError):
-            while os.write(self._fifo, b"\n" * 4096):
-                pass
-        with contextlib.suppress(BlockingIOError):
-            while os.write(self._fifo, b"\n"):
-                pass
+        for size in (4096, 1):
+            with self._reading, contextlib.suppress(BlockingIOError):
+                while os.write(self._fifo, b"\n" * size):
+                    pass
 
     def event_log_queue(self) -> MessageQueue:
         return next(worker._queue for worker in self.service._workers if worker.name == "jsonl")
