@@ -42,7 +42,8 @@ WRITE_EVERY_S: Final = 120.0
 """Levels alone; each write costs a card three blocks and three syncs."""
 CRYING_EVERY_S: Final = 3.0
 _CRYING_SHARE: Final = 0.2
-"""While the baby cries: a kill costs three seconds of what is known, or a fifth of it; a card is spared."""
+"""While the baby cries: a kill costs three seconds of what is known, or a fifth of it; a card is spared. The
+levels are not written with it."""
 PRUNE_EVERY_S: Final = 3600.0
 _MEGABYTE: Final = 1_000_000
 _DAY_S: Final = 86_400
@@ -84,7 +85,7 @@ class HistorySink(Sink):
         self._episodes: dict[str, Episode] = {}
         self._delivery: DeliveryMessage | None = None
         self._seen_s = 0.0
-        self._written_at_s = self._now().since_boot_s
+        self._written_at_s = self._levels_at_s = self._now().since_boot_s
         self._pruned_at_s: float | None = None
 
     @property
@@ -105,7 +106,8 @@ class HistorySink(Sink):
     def handle(self, message: AnyMessage) -> None:
         self._seen_s = message.time.timestamp()
         if self._take(message):
-            self._write()
+            goes_on = isinstance(message, EpisodeMessage) and message.event_type == "updated"
+            self._write(levels=not goes_on)
 
     @override
     def tick(self) -> None:
@@ -113,7 +115,7 @@ class HistorySink(Sink):
         steady = self._clock.is_steady(now)
         self._disk.look()
         self._take_over()
-        if now.since_boot_s - self._written_at_s >= WRITE_EVERY_S:
+        if now.since_boot_s - self._levels_at_s >= WRITE_EVERY_S:
             self._faults.keep(self._seen_s, self._batch)
             self._write()
         due = self._pruned_at_s is None or now.since_boot_s - self._pruned_at_s >= PRUNE_EVERY_S
@@ -214,10 +216,12 @@ class HistorySink(Sink):
 
     # --- disk ---------------------------------------------------------------------------------------
 
-    def _write(self) -> None:
-        """Hand over all that there is to remember."""
+    def _write(self, *, levels: bool = True) -> None:
+        """Hand over all that there is to remember; without ``levels``, what costs a card the least."""
         self._written_at_s = self._now().since_boot_s
-        self._levels.move_to(self._batch)
+        if levels:
+            self._levels_at_s = self._written_at_s
+            self._levels.move_to(self._batch)
         batch, self._batch = self._batch, Batch()
         self._disk.write(batch)
 

@@ -17,6 +17,8 @@ KEPT_IN_MIND: Final = 64
 _PRUNED_TO: Final = 0.9
 """Of the size that is allowed: not every minute has to prune."""
 _STEP_ROWS: Final = 2000
+_INDEXED: Final = frozenset({"id", "onset_s"})
+"""Columns of the episodes' indexes."""
 
 
 class HistoryStore(SqliteFile):
@@ -40,9 +42,9 @@ class HistoryStore(SqliteFile):
     def write(self, batch: Batch) -> None:
         """Store all of ``batch`` or nothing; what has a key that is there replaces it."""
         with self.transaction() as connection:
+            _update(connection, batch.episodes.values())
             minutes = [self._joined(connection, minute) for minute in batch.minutes.values()]
             for table, records in (
-                ("episodes", batch.episodes.values()),
                 ("minutes", minutes),
                 ("listening", batch.listening.values()),
                 ("faults", batch.faults.values()),
@@ -111,6 +113,23 @@ def _replace(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[ob
     places = ", ".join("?" * len(TABLES[table]))
     columns = ", ".join(TABLES[table])
     connection.executemany(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})", rows)  # noqa: S608 - our own names
+
+
+def _update(connection: sqlite3.Connection, episodes: Iterable[Episode]) -> None:
+    """Write ``episodes``; of one that goes on only the page of its row, and none of its indexes."""
+    columns = TABLES["episodes"]
+    places = ", ".join(f":{column}" for column in columns)
+    changed = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in _INDEXED)
+    rows = [dict(zip(columns, astuple(episode), strict=True)) for episode in episodes]
+    # A clock that was set moves an onset.
+    connection.executemany(
+        "UPDATE episodes SET onset_s = :onset_s WHERE id = :id AND onset_s <> :onset_s", rows
+    )
+    connection.executemany(
+        f"INSERT INTO episodes ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608 - our own names
+        f"ON CONFLICT (id) DO UPDATE SET {changed}",
+        rows,
+    )
 
 
 def _count(connection: sqlite3.Connection, statement: str, than: float) -> int:

@@ -634,3 +634,45 @@ def test_one_that_was_closed_is_opened_again_and_remembers(tmp_path, clock):
         assert f"e{onset}" in [episode["id"] for episode in rows(tmp_path, "episodes")]
         sink.close(DEADLINE_S)
     assert sink.fault() == ""
+
+
+def pages(folder):
+    data = (folder / "history.sqlite").read_bytes()
+    return [data[start : start + 4096] for start in range(0, len(data), 4096)]
+
+
+def test_how_far_a_cry_has_got_costs_a_card_one_row_and_the_levels_come_at_its_end(tmp_path, clock):
+    with remembering(tmp_path, clock) as sink:
+        tell(sink, cry("started", 0, 1.5, episode_id="before"), cry("ended", 0, 20, episode_id="before"))
+        tell(sink, cry("started", 100, 101.5))
+        before, minutes = pages(tmp_path), rows(tmp_path, "minutes")
+        clock.passes(60)
+        tell(sink, level(110), cry("updated", 100, 160, crying_s=50))
+        (first, now) = rows(tmp_path, "episodes")
+        assert (first["id"], now["crying_s"]) == ("before", 50.0)
+        after = pages(tmp_path)
+        changed = [number for number, page in enumerate(after) if page != before[number]]
+        assert len(after) == len(before)
+        assert len(changed) == 2, "the counter of changes and the row"
+        assert rows(tmp_path, "minutes") == minutes
+        tell(sink, cry("ended", 100, 161, crying_s=51))
+        assert sum(m["crying_s"] for m in rows(tmp_path, "minutes")) == pytest.approx(51.0 + 20, abs=5)
+
+
+def test_the_levels_are_written_every_two_minutes_while_the_baby_cries_too(tmp_path, clock):
+    with remembering(tmp_path, clock) as sink:
+        tell(sink, cry("started", 0, 1.5))
+        for second in range(5, 200, 5):
+            clock.passes(5)
+            tell(sink, level(second), cry("updated", 0, second, crying_s=second))
+            sink.tick()
+        assert sum(m["crying_s"] for m in rows(tmp_path, "minutes")) >= 120 - 6
+
+
+def test_an_onset_that_a_set_clock_has_moved_is_moved(tmp_path):
+    with remembering(tmp_path) as sink:
+        tell(sink, cry("started", 100, 101.5), cry("ended", 200, 260, crying_s=51))
+    (episode,) = rows(tmp_path, "episodes")
+    assert episode["onset_s"] == EVENING.timestamp() + 200
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
