@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import stat
 import sys
 from pathlib import Path
+from typing import Final
 
 from typing_extensions import override
 
@@ -16,6 +18,20 @@ from monitor.messages import AnyMessage
 from monitor.outputs import HEAD_BYTES, refuse_loss
 from monitor.sinks.base import Sink
 from monitor.words import plain
+
+_OF_THE_DISK: Final = frozenset(
+    {
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    }
+)
+"""What keeps a file from being opened now, and is no mistake in its name."""
 
 
 class JsonLinesSink(Sink):
@@ -40,32 +56,42 @@ class JsonLinesSink(Sink):
 
     @override
     def open(self) -> None:
+        """Raises PermanentSinkError for a target that could never be written to.
+
+        A disk that is read-only, full or broken now is no reason to stay deaf: it is tried again.
+        """
         try:
-            if self._path is None:
-                # A duplicate, so that close() leaves the process its standard output.
-                self._file = io.FileIO(os.dup(sys.stdout.fileno()), "wb")
-            else:
-                refuse_loss(
-                    self._path,
-                    f"jsonl.path = {plain(str(self._path))}",
-                    inputs=(),
-                    is_ours=is_event_log,
-                    force=None,
-                )
-                self._file = io.FileIO(self._path, "ab", opener=_for_us_alone)
+            self._open()
         except ConfigError as error:
             raise PermanentSinkError(error.message, error.remedy) from error
         except OSError as error:
+            if error.errno in _OF_THE_DISK:
+                self._fault = str(self._translate(error))
+                return
             raise PermanentSinkError(
                 f"The event log {self._target} cannot be opened: {_reason(error)}.",
                 "Choose a file in an existing folder that the service may write to.",
             ) from error
 
+    def _open(self) -> None:
+        if self._path is None:
+            # A duplicate, so that close() leaves the process its standard output.
+            self._file = io.FileIO(os.dup(sys.stdout.fileno()), "wb")
+            return
+        name = f"jsonl.path = {plain(str(self._path))}"
+        refuse_loss(self._path, name, inputs=(), is_ours=is_event_log, force=None)
+        self._file = io.FileIO(self._path, "ab", opener=_for_us_alone)
+
     @override
     def handle(self, message: AnyMessage) -> None:
-        assert self._file is not None, "handle() before open()"
         try:
+            if self._file is None:
+                self._open()
+            assert self._file is not None
             _append(self._file, message.to_json().encode() + b"\n")
+        except ConfigError as error:
+            self._fault = str(error)
+            raise PermanentSinkError(error.message, error.remedy) from error
         except OSError as error:
             failure = self._translate(error)
             self._fault = str(failure)

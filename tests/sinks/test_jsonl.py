@@ -3,12 +3,15 @@ import os
 import resource
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from monitor.errors import PermanentSinkError, RetryableSinkError
 from monitor.sinks.jsonl import JsonLinesSink
+from tests.faults import card
+from tests.faults.card import SdCard
 from tests.sinks.messages import episode, telemetry
 
 
@@ -103,6 +106,26 @@ def test_a_full_disk_is_worth_another_try_and_a_fault():
         sink.handle(episode())
     assert "No space left" in sink.fault()
     sink.close(0)
+
+
+@pytest.mark.skipif(bool(card.missing()), reason=card.missing())
+def test_a_disk_that_is_read_only_at_the_start_is_a_fault_and_written_to_when_it_is_not(tmp_path):
+    with SdCard(tmp_path / "sd") as disk:
+        remount(disk.path, "ro")
+        sink = JsonLinesSink(disk.path / "events.jsonl")
+        sink.open()
+        assert "cannot be written: Read-only file system" in sink.fault()
+        with pytest.raises(RetryableSinkError, match="Read-only file system"):
+            sink.handle(episode())
+        remount(disk.path, "rw")
+        sink.handle(episode())
+        assert sink.fault() == ""
+        sink.close(0)
+        assert len((disk.path / "events.jsonl").read_text().splitlines()) == 1
+
+
+def remount(path, mode):
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(path)], check=True, capture_output=True)
 
 
 def test_a_line_cut_off_by_a_limit_is_taken_back_and_the_next_try_is_whole(log, tmp_path):
