@@ -93,14 +93,15 @@ def _riff(file: FileBytes, start: int, order: ByteOrder) -> Link | None:
     is_plain = file.at(start, 4) != b"BW64"  # libsndfile does not know this name
     while at + 8 <= file.size:
         name, size = file.at(at, 4), file.number(at + 4, 4, order)
-        if name == b"data" or not _is_name(name):
+        is_empty = name == b"data" and size == 0 and file.at(at + 8, 4) == b"data"
+        if (name == b"data" and not is_empty) or not _is_name(name):
             break
         if name == b"ds64":
             large = file.number(at + 16, 8, "little")
         elif name == b"fmt ":
             form = Span(at, at + 8 + size)
         after = _behind(file, at, size)
-        is_plain = is_plain and not (after - at) & 1
+        is_plain = is_plain and not is_empty and not (after - at) & 1
         at = after
     if file.at(at, 4) != b"data":  # a chunk before it has a wrong size
         is_plain = False

@@ -21,6 +21,10 @@ SURE_FRAMES: Final = 4
 SHORTEST_HEADER: Final = 192
 """libmpg123 looks for a Xing header in no frame that could not hold a whole one."""
 
+TAG: Final = b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)
+"""Padding alone. After a tag, libsndfile knows MPEG at once. Without one it first asks for the resource fork
+of a file without a name, and mistakes a folder .AppleDouble in the working directory for it."""
+
 _XING: Final = re.compile(rb"Xing|Info")
 _CANDIDATE: Final = re.compile(rb"\xff[\xe2-\xff]|ID3[\x02-\x04]|APETAGEX|TAG")
 
@@ -110,6 +114,7 @@ def mpeg_links(file: FileBytes, start: int) -> list[Link]:
         return []
     first, *others = runs
     links = [_link(file, first), *(replace(_link(file, run), lost_s=run.lost_s) for run in others)]
+    links = [replace(link, pieces=(TAG, *link.pieces)) for link in links]
     _move_claims(file, runs, links)
     links[-1] = _with_end(file, links[-1], runs[-1])
     return links

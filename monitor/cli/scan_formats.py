@@ -26,6 +26,10 @@ HEAD: Final = ("file", "onset", "offset", "length", "raised after", "score", "ca
 Writer = Callable[[Scanned], None]
 
 _LABEL: Final = re.compile(rb"(\d+\.\d{6})\t(\d+\.\d{6})\tcry [01]\.\d\d [a-z][a-z 0-9%]*")
+_ROW: Final = re.compile(
+    rb".*? {2}(?:damaged *(?:\d+\.\d s *)?"
+    rb"|\d+:\d\d:\d\d\.\d +\d+:\d\d:\d\d\.\d +\d+\.\d s +\d+\.\d s +[01]\.\d\d +[a-z][a-z 0-9%]*)"
+)
 _WHOLE_SAMPLES: Final = 1e-6 * SAMPLE_RATE_HZ
 """How far a time may be from a whole sample, in samples: it is written with six digits."""
 
@@ -101,7 +105,7 @@ def _track(target: Path, inputs: Sequence[Path], *, force: bool) -> Output:
 
 def _put(stream: TextIO, text: str) -> None:
     stream.write(text)
-    stream.flush()  # whoever follows the output sees each recording when it is done
+    stream.flush()  # who follows the output sees each recording when it is done
 
 
 @contextmanager
@@ -118,11 +122,18 @@ def _opened(output: Path | None, inputs: Sequence[Path], *, force: bool) -> Iter
 def is_ours(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is a table, JSON lines or labels as they are written here."""
     lines = head.splitlines()[: -1 if len(head) >= HEAD_BYTES else None]
-    return bool(lines) and (_is_table(lines[0]) or _is_episode(lines[0]) or all(map(_is_label, lines)))
+    if not lines:
+        return False
+    is_table = _is_head(lines[0]) and all(map(_is_row, lines[1:]))
+    return is_table or all(map(_is_episode, lines)) or all(map(_is_label, lines))
 
 
-def _is_table(line: bytes) -> bool:
+def _is_head(line: bytes) -> bool:
     return line.split() == " ".join(HEAD).encode().split()
+
+
+def _is_row(line: bytes) -> bool:
+    return _ROW.fullmatch(line) is not None
 
 
 def _is_episode(line: bytes) -> bool:

@@ -161,11 +161,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
-            f"The configuration file {shown} is not valid TOML: brackets within brackets.", "Mend it."
+            f"The configuration file {shown} is not valid TOML: brackets within brackets.", "Correct it."
         ) from error
     except ValueError as error:  # tomllib's own, and Python's for a number of thousands of digits
         raise ConfigError(
-            f"The configuration file {shown} is not valid TOML: {plain(str(error))}.", "Mend that line."
+            f"The configuration file {shown} is not valid TOML: {plain(str(error))}.", "Correct that line."
         ) from error
 
 

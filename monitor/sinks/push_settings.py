@@ -90,15 +90,15 @@ def read_channels(file: Path) -> tuple[ChannelSettings, ...]:
         table = tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
-            f"push.channels_file {file} is not valid TOML: brackets within brackets.", "Mend it."
+            f"push.channels_file {file} is not valid TOML: brackets within brackets.", "Correct it."
         ) from error
     except tomllib.TOMLDecodeError as error:
         # The library's sentence gives line and column, and quotes keys at most.
         raise ConfigError(
-            f"push.channels_file {file} is not valid TOML: {_plain(str(error))}.", "Mend it."
+            f"push.channels_file {file} is not valid TOML: {_plain(str(error))}.", "Correct it."
         ) from error
     except ValueError as error:  # Python's, for a number of thousands of digits
-        raise ConfigError(f"push.channels_file {file} holds an impossible number.", "Mend it.") from error
+        raise ConfigError(f"push.channels_file {file} holds an impossible number.", "Correct it.") from error
     if mode & OPEN_TO_OTHERS:
         log.warning("push.channels_open_to_others", file=str(file), remedy=f"chmod 600 {file}")
     problems: list[str] = []

@@ -85,6 +85,7 @@ def _wav(audio: Audio) -> list[Damaged]:
             "wav, chunk of a wrong size before data",
             _wav_with(wav, b"LIST" + struct.pack("<I", 1 << 30) + b"INFO"),
         ),
+        Damaged("wav, empty data chunk before the samples", _wav_with(wav, b"data" + bytes(4))),
         Damaged("wav, odd chunk without padding", _wav_with(wav, b"note" + struct.pack("<I", 3) + b"abc")),
         Damaged("wav, joined", wav + wav, copies=2),
         Damaged("wav, sizes 0, joined", zero + zero, copies=2),

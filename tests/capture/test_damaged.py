@@ -194,3 +194,18 @@ def test_a_channel_that_a_later_recording_lacks_is_its_last(tmp_path: Path) -> N
     ]
     source.stop(1.0)
     assert sum(lengths) == 2 * LENGTH_S * RATE_HZ
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name.startswith("mp3")][:4], ids=lambda kind: kind.name
+)
+def test_a_folder_of_a_mac_beside_us_hides_no_mp3(
+    kind: Damaged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(kind.data)
+    expected, _, _ = heard(path)
+    (tmp_path / ".AppleDouble").mkdir()
+    monkeypatch.chdir(tmp_path)
+    audio, _, _ = heard(path)
+    assert np.array_equal(audio, expected)

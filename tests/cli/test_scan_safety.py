@@ -63,6 +63,8 @@ def test_results_replace_earlier_results_but_nothing_made_by_hand(crying, tmp_pa
         "0.0\t1.0\tmy own\n",
         f"# checked by hand\n{found}",
         "1.234567\t9.876543\tcry 0.91 unsure\n",
+        f"{found}checked by hand: the second one is the cat\n",
+        f'{found}{{"checked": true}}\n',
     ):
         output.write_text(mine)
         assert main(arguments) == 2
