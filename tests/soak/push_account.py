@@ -166,8 +166,13 @@ def _unheard_tests(books: _Books) -> Iterator[str]:
 
 
 def _untold_ends(books: _Books) -> Iterator[str]:
-    """Cries and faults of which somebody was told and never how they went on."""
-    keys = {one.line["key"] for one in books.raised if one.is_promised} | {key for _, key in books.received}
+    """Cries and faults of which somebody was told and never how they went on.
+
+    A kill between the disk and the journal leaves a word that counts and was not promised: one that the alarm
+    of the next cry has replaced.
+    """
+    keys = {one.line["key"] for one in books.raised if one.is_promised or _is_replaced(books, one)}
+    keys |= {key for _, key in books.received}
     for one in books.raised:
         tag, key = one.line["tag"], one.line["key"]
         if not one.is_promised:
@@ -176,6 +181,10 @@ def _untold_ends(books: _Books) -> Iterator[str]:
             yield f"{tag}: told, and no word of how it went on"
         if tag.startswith("fault-") and f"{key.rpartition('.')[0]}.over" not in keys:
             yield f"{key}: told, and no all-clear"
+
+
+def _is_replaced(books: _Books, one: _Raised) -> bool:
+    return any(books.fate(channel, one) == "replaced" for channel in one.line["recipients"])
 
 
 def _used_keys(books: _Books) -> Iterator[str]:

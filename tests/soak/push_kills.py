@@ -70,12 +70,21 @@ class Pace:
 
 
 class WitnessedQueue(PushQueue):
-    """Writes down what it was given before and after it is on disk, and what is taken back."""
+    """Writes down what it was given before and after it is on disk, and what is taken back.
+
+    It waits for the disk for as long as that takes: what the service delivers from memory while a busy disk
+    keeps it waiting is no promise, for a kill just then forgets it.
+    """
 
     def __init__(self, folder: Path, journal: Journal, at_s: Callable[[], float]) -> None:
-        super().__init__(Outbox(folder / push.OUTBOX_FILE), CHANNELS)
+        self._disk = Outbox(folder / push.OUTBOX_FILE, within_s=SETTLE_S)
+        super().__init__(self._disk, CHANNELS)
         self._journal = journal
         self._at_s = at_s
+
+    @override
+    def open(self) -> None:
+        self._disk.open(within_s=SETTLE_S)
 
     @override
     def put(self, notifications: Iterable[Notification], state: PolicyState | None = None) -> None:

@@ -50,9 +50,10 @@ class Books:
         for did in ("handling", "handled"):
             self.write("promised", did=did, kind=kind, event_id="7", **facts)
 
-    def put(self, key, *, tag="", to=("Mum", "Dad"), promised=True, after_s=1.0):
+    def put(self, key, *, tag="", to=("Mum", "Dad"), promised=True, after_s=1.0, outdates=""):
         self.at_s += after_s
         line = {"key": key, "tag": tag or key, "title": "t", "text": key, "urgency": 2, "recipients": to}
+        line["outdates"] = outdates
         self.write("promised", did="raising", at_s=self.at_s, **line)
         if promised:
             self.write("promised", did="raised", key=key)
@@ -129,6 +130,18 @@ def test_what_was_handled_has_to_lead_to_an_alert(books):
         "cry-e: told, and no word of how it went on",
         "fault-microphone-S.1: told, and no all-clear",
     ]
+
+
+@pytest.mark.parametrize(("outdates", "lost"), [("outcome", 0), ("", 1)])
+def test_a_word_that_was_kept_by_a_hair_counts_when_the_next_alarm_replaced_it(books, outdates, lost):
+    books.put("cry-e.1", tag="cry-e")
+    books.receive("cry-e.1")
+    books.put("cry-e.calm", tag="outcome", promised=False)
+    books.put("cry-f.1", tag="cry-f", outdates=outdates)
+    books.put("cry-f.calm", tag="cry-f")
+    for key in ("cry-f.1", "cry-f.calm"):
+        books.receive(key)
+    assert books.account().lost == ["cry-e: told, and no word of how it went on"] * lost
 
 
 def test_two_words_about_one_end_and_alarms_without_a_pause_are_doubled(books):
