@@ -33,7 +33,10 @@ MOST_SAMPLES_AT_ONCE: Final = 4_000_000
 """Of all channels together: a header of 1024 channels must not cost gigabytes."""
 
 MOST_FRAMES_PER_BYTE: Final = 1_000
-"""Beyond what silence compresses to; a header that claims more knows nothing."""
+"""Beyond what silence compresses to; a header that claims more, and more than a day, knows nothing."""
+
+BELIEVED_S: Final = 24 * 3600
+"""A recording that was cut off after its header is short of all that the header promises."""
 
 SEARCH_STEPS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """How far behind a damaged place to look for audio that decodes again."""
@@ -129,7 +132,10 @@ class SoundLink:
             with quiet():
                 return _ForwardFile(ByteView(self._bytes, pieces), "r", **self._raw)
         except soundfile.LibsndfileError as error:
-            raise UndecodableError(str(error.error_string).rstrip(".")) from error
+            reason = str(error.error_string).rstrip(".")
+            # How libsndfile puts it, which has no file but ours to read.
+            is_cut_off = reason.startswith("File does not exist")
+            raise UndecodableError("it ends within its header" if is_cut_off else reason) from error
         except RuntimeError as error:  # what soundfile makes of a channel count of 0
             raise UndecodableError(str(error).rstrip(".")) from error
 
@@ -155,7 +161,8 @@ class SoundLink:
         elif link.claimed_bytes is not None and link.samples is not None:
             held = max(1, len(link.samples))
             frames = link.claimed_bytes // width if width else round(frames * link.claimed_bytes / held)
-        return None if frames > MOST_FRAMES_PER_BYTE * self._bytes.size else frames
+        most = max(MOST_FRAMES_PER_BYTE * self._bytes.size, BELIEVED_S * self.rate_hz)
+        return None if frames > most else frames
 
     def _decode(self, n_frames: int) -> tuple[NDArray[np.int16], bool]:
         """What could be decoded, and whether there was an error behind it."""

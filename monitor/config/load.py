@@ -259,8 +259,14 @@ def _read_password(
     problems: list[str],
 ) -> None:
     """Replace ``mqtt.password_file`` by what it holds; the environment's password wins over it."""
+    given: SecretStr | None = values.get("mqtt.password")
+    if given is not None:
+        problem = _password_problem(given.get_secret_value())
+        if problem:
+            problems.append(f"mqtt.password ({origins['mqtt.password']}) {problem}")
+        return
     named: Path | None = values.get("mqtt.password_file")
-    if named is None or values.get("mqtt.password") is not None:
+    if named is None:
         return
     file = _locate(named, path, environ)
     said = f'mqtt.password_file = "{plain(str(named))}" ({origins["mqtt.password_file"]})'

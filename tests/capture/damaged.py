@@ -91,6 +91,8 @@ def _wav(audio: Audio) -> list[Damaged]:
         Damaged("wav, sizes 0, joined", zero + zero, copies=2),
         Damaged("wav, joined with 44.1 kHz stereo", wav + stereo, copies=2),
         Damaged("wav, half of it", wav[: len(wav) // 2], heard=0.5, says="missing"),
+        Damaged("wav, its header alone", wav[: size_at + 4], heard=0.0, says="missing"),
+        Damaged("wav, its header and a sample", wav[: size_at + 6], heard=0.0, says="missing"),
         Damaged("wav, garbage before it", bytes(range(1, 200)) * 3 + wav),
         Damaged("wav, RIFX, size 0", _rifx(audio)),
         Damaged("bw64, sizes unknown", b"BW64" + unknown[4:]),

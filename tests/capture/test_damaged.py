@@ -209,3 +209,11 @@ def test_a_folder_of_a_mac_beside_us_hides_no_mp3(
     monkeypatch.chdir(tmp_path)
     audio, _, _ = heard(path)
     assert np.array_equal(audio, expected)
+
+
+def test_a_recording_that_ends_within_its_tag_is_not_called_absent(tmp_path: Path) -> None:
+    path = tmp_path / "night.mp3"
+    path.write_bytes(b"ID3\x04\0\0\0\0\0\x22" + bytes(34) + b"\xff\xf3\x68\xc0" + bytes(52))
+    with pytest.raises(AudioFileError) as caught:
+        SoundFileReader(path, 0)
+    assert "does not exist" not in str(caught.value)

@@ -422,3 +422,13 @@ def test_a_password_that_no_broker_takes_is_refused(tmp_path):
     (tmp_path / "secret").write_text("x" * 65_536)
     (line,) = problems(write(tmp_path, '[mqtt]\nusername = "u"\npassword_file = "secret"\n'))
     assert "is too long" in line
+
+
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [("geheim\r", "holds a control character"), ("two\nlines", "holds 2 lines"), (" ", "is empty")],
+)
+def test_a_password_from_the_environment_is_checked_like_one_from_a_file(password, problem):
+    (line,) = problems(environ={"CRADLEWATCH_MQTT__PASSWORD": password, "CRADLEWATCH_MQTT__USERNAME": "mum"})
+    assert line.startswith(f"mqtt.password (environment variable CRADLEWATCH_MQTT__PASSWORD) {problem}")
+    assert "geheim" not in line
