@@ -159,22 +159,45 @@ class BoundedServer:
             self._thread = None
 
     def _wake(self) -> None:
-        if self._waker is not None:
+        waker = self._waker  # another thread may be stopping it
+        if waker is not None:
             with contextlib.suppress(OSError):  # full: it is awake
-                self._waker[1].send(b"x")
+                waker[1].send(b"x")
 
     # --- the thread -------------------------------------------------------------------------------
 
     def _serve(self) -> None:
         try:
-            self._listen()
+            self._attempt(self._listen)
             self._tried.set()
             while not self._stopping:
-                self._turn()
+                self._attempt(self._turn)
                 time.sleep(self._pace.owed_s(time.monotonic()))
         finally:
             self._release()
             self._closed()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # a mistake of ours, or a system that has run out of something
+            log.exception("server.failed", server=self._name)
+            self._begin_again(f"{type(error).__name__}: {error}")
+
+    def _begin_again(self, why: str) -> None:
+        """Give up everything and listen again after a pause: a parent may still want to acknowledge."""
+        for connection in list(self._connections.values()):
+            self._connections.pop(connection.socket)
+            connection.socket.close()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        self._selector.close()
+        self._selector = selectors.DefaultSelector()
+        assert self._waker is not None
+        self._selector.register(self._waker[0], selectors.EVENT_READ, self._awaken)
+        self.fault = why
+        self._listen_at_s = time.monotonic() + OPEN_AGAIN_S
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._pause_s()):
