@@ -94,15 +94,20 @@ def _play(config: Config, hub: Hub, stage: Stage, console: Console) -> Verdict |
     truth, board, sent = load_truth(RECORDING.with_suffix(".json")), Board(), ListSink("demo")
     show = _show(console, board, truth, stage)
     hub.on_message = show.received
-    playback = Playback(Recording(RECORDING, real_time=stage.real_time))
+
+    def arrived(within_s: float) -> bool:
+        due = {message.event_id for message in sent.of(EpisodeMessage) if message.event_type != "updated"}
+        return hub.wait_for_events(due, within_s)
+
+    recording = Recording(RECORDING, real_time=stage.real_time)
+    playback = Playback(recording, may_end=arrived, patience_s=ARRIVAL_TIMEOUT_S)
     service = build_service(config, source=playback, extra_sinks=(sent,), on_output=show.heard)
     with show.running(), stop_on_signals(service.request_stop):
         # Warnings reach the hub as health. Set up inside the display, which then has taken the place of
         # stderr, so that an error does not tear it.
         configure_logging("error")
         service.run()
-        due = {message.event_id for message in sent.of(EpisodeMessage) if message.event_type != "updated"}
-        hub.wait_for_events(due, ARRIVAL_TIMEOUT_S)
+        arrived(ARRIVAL_TIMEOUT_S)
     configure_logging("error")
     if board.now.position_s < truth.duration_s - 1.0:
         return None

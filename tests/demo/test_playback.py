@@ -46,3 +46,24 @@ def test_playback_hands_on_every_sample_and_the_stats():
     playback.stop(1.0)
     assert heard == samples(70.0)
     assert playback.stats().samples == heard
+
+
+def test_the_end_waits_until_what_was_sent_has_arrived():
+    clock, answers = [0.0], [False, False, True]
+    asked = []
+
+    def may_end(wait_s):
+        asked.append(wait_s)
+        return answers.pop(0)
+
+    playback = Playback(Paced([], clock), lambda: clock[0], may_end=may_end, patience_s=30.0)
+    assert [playback.read(0.1) for _ in range(3)] == [None, None, EndOfStream.END]
+    assert asked == [0.1, 0.1, 0.1]
+
+
+def test_the_end_does_not_wait_for_ever():
+    clock = [0.0]
+    playback = Playback(Paced([], clock), lambda: clock[0], may_end=lambda _wait_s: False, patience_s=30.0)
+    assert playback.read(0.1) is None
+    clock[0] = 30.0
+    assert playback.read(0.1) is EndOfStream.END
