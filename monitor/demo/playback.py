@@ -20,8 +20,8 @@ class Playback(AudioSource):
     hold everything behind the source: waiting for a full block, the models, the broker.
 
     ``may_end`` waits up to the seconds that it is given and says whether the stream may end; it is asked for
-    ``patience_s`` at most. A small broker drops what it has acknowledged when its sender leaves, and in a fast
-    run the sender would leave with its last message.
+    ``patience_s`` at most. A small broker drops what it has acknowledged when its sender leaves, and in a
+    fast run the sender would leave with its last message.
     """
 
     def __init__(
