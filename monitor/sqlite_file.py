@@ -31,6 +31,16 @@ _DAMAGE: Final = frozenset(
     }
 )
 
+_WRITABLE: Final = "Make room, or let the service write there."
+_CARD: Final = "Check the disk or the SD card."
+_REMEDIES: Final = {
+    sqlite3.SQLITE_FULL: "Make room.",
+    sqlite3.SQLITE_BUSY: "Close the other program that has it open.",
+    sqlite3.SQLITE_LOCKED: "Close the other program that has it open.",
+    # Some of what a full disk refuses is no more than that to SQLite.
+    sqlite3.SQLITE_IOERR: f"Make room. {_CARD}",
+}
+
 _ALONE: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -50,9 +60,15 @@ _SHARED: Final = (
 class DamagedError(SinkError):
     """The file is none that this version can read."""
 
+    def __init__(self, message: str, remedy: str = _CARD) -> None:
+        super().__init__(message, remedy)
+
 
 class UnavailableError(SinkError):
     """The file cannot be read or written now: disk full, read-only, folder missing, failing card, locked."""
+
+    def __init__(self, message: str, remedy: str = _WRITABLE) -> None:
+        super().__init__(message, remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +113,10 @@ def translated(path: Path) -> Iterator[None]:
         if code is None:
             raise  # ours: the module was called wrongly
         # Extended codes keep the kind in the low byte.
-        kind = DamagedError if code & 0xFF in _DAMAGE else UnavailableError
-        raise kind(f"{path}: {' '.join(str(error).split())}.") from error
+        message = f"{path}: {' '.join(str(error).split())}."
+        if code & 0xFF in _DAMAGE:
+            raise DamagedError(message) from error
+        raise UnavailableError(message, _REMEDIES.get(code & 0xFF, _WRITABLE)) from error
 
 
 def connect_to_write(path: Path, form: Form) -> sqlite3.Connection:

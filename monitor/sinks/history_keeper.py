@@ -165,7 +165,7 @@ class HistoryKeeper:
     def _on_unavailable(self, error: UnavailableError | DamagedError) -> None:
         if not self._disk_fault:
             log.error("history.not_on_disk", error=str(error))
-        self._disk_fault = _not_kept(f"{error.message} Make room, or let the service write there.")
+        self._disk_fault = _not_kept(str(error))
         self._retry_at_s = self._now().since_boot_s + RETRY_DISK_S
 
     def _on_damaged(self, error: DamagedError) -> None:

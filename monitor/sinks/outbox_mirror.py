@@ -159,10 +159,7 @@ class OutboxMirror:
         self._lose()
         if not self._disk_fault:
             log.error("outbox.not_on_disk", error=str(error))
-        self._disk_fault = (
-            f"Events cannot be kept on disk and would not survive a restart: {error} "
-            "Make room, or let the service write there."
-        )
+        self._disk_fault = f"Events cannot be kept on disk and would not survive a restart: {error}"
         self._retry_at_s = self._monotonic_s() + RETRY_DISK_S
 
     def _on_damaged(self, error: DamagedError) -> None:

@@ -594,7 +594,7 @@ def test_a_reader_that_holds_the_file_delays_nothing_and_what_waits_is_written_l
             slow.execute("BEGIN")
             slow.execute("SELECT * FROM episodes").fetchall()
             tell(sink, cry("started", 100, 102))
-            assert "database is locked" in sink.fault()
+            assert sink.fault().endswith("database is locked. Close the other program that has it open.")
         clock.passes(RETRY_DISK_S)
         sink.tick()
         assert sink.fault() == ""

@@ -164,7 +164,7 @@ def test_a_file_that_another_program_holds_locked_delays_no_alarm(path):
         clock_s = [0.0]
         with opened(path, monotonic_s=lambda: clock_s[0]) as outbox:
             outbox.put(item("new"))
-            assert "database is locked" in outbox.fault()
+            assert outbox.fault().endswith("database is locked. Close the other program that has it open.")
             assert keys(outbox) == ["new"]
             other.execute("COMMIT")
             other.close()
