@@ -216,5 +216,5 @@ def test_a_user_and_a_password_in_an_address_are_hidden_wherever_they_stand():
         text = "\n".join(lines(form, write=write))
         assert "hush" not in text
         assert "hu/s" not in text
-        assert text.count("…@hub") + text.count("\\u2026@hub") >= 5
+        assert text.count("(hidden)@hub") >= 5
         assert "q=1" in text

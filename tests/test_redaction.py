@@ -10,13 +10,13 @@ from monitor.redaction import hide_credentials
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("joe:hush@hub", "…@hub"),
-        ('mqtt.host = "joe:hush@hub:1883" is', 'mqtt.host = "…@hub:1883" is'),
-        ("mqtts://joe:hush@[::1]:8883/x", "mqtts://…@[::1]:8883/x"),
-        ("ntfy://:tk_hush@host/topic", "ntfy://…@host/topic"),
-        ("http://joe:a/b@c@hub/path", "http://…@hub/path"),
-        ("push.callback_url=https://joe:hush@pi", "push.callback_url=https://…@pi"),
-        ("https://pi/x?api_token=hush&n=1", "https://pi/x?api_token=…&n=1"),
+        ("joe:hush@hub", "(hidden)@hub"),
+        ('mqtt.host = "joe:hush@hub:1883" is', 'mqtt.host = "(hidden)@hub:1883" is'),
+        ("mqtts://joe:hush@[::1]:8883/x", "mqtts://(hidden)@[::1]:8883/x"),
+        ("ntfy://:tk_hush@host/topic", "ntfy://(hidden)@host/topic"),
+        ("http://joe:a/b@c@hub/path", "http://(hidden)@hub/path"),
+        ("push.callback_url=https://joe:hush@pi", "push.callback_url=https://(hidden)@pi"),
+        ("https://pi/x?api_token=hush&n=1", "https://pi/x?api_token=(hidden)&n=1"),
     ],
 )
 def test_credentials_in_an_address_are_hidden(text, shown):

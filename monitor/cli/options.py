@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config import Flag, Loaded, fields, load_config
-from monitor.config.addresses import redacted
 from monitor.config.sentences import is_secret
 from monitor.errors import ConfigError
+from monitor.redaction import redacted
 from monitor.service.machine import Machine
 from monitor.service.state_folder import default_device, state_bases
 from monitor.words import plain

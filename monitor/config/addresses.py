@@ -1,4 +1,4 @@
-"""Addresses as users write them: what is wrong with a host name, and how to show what may hold a password."""
+"""What is wrong with the name of a host as a user has written it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.redaction import HIDDEN
 from monitor.words import plain
 
-_HIDDEN: Final = "(hidden)"
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
-_USER_AND_PASSWORD: Final = re.compile(r"[^@]*:.*@", re.DOTALL)
 _NAME: Final = re.compile(r"[^\s\"'`\\@/:\[\](){}<>|^?#,;=*!]+")
 _ENCRYPTED: Final = frozenset({"mqtts", "ssl", "tls", "https", "wss"})
 _WEB_SOCKETS: Final = frozenset({"ws", "wss", "http", "https"})
-
-
-def redacted(text: str) -> str:
-    """``text`` without the user name and password that an address may carry.
-
-    >>> redacted("http://mum:secret@pi.local:8099"), redacted("mum:se@cret@pi"), redacted("mum@home")
-    ('http://(hidden)@pi.local:8099', '(hidden)@pi', 'mum@home')
-    """
-    scheme = _SCHEME.match(text)
-    if scheme is None:
-        return _USER_AND_PASSWORD.sub(f"{_HIDDEN}@", text)
-    before, at, after = text[scheme.end() :].rpartition("@")
-    return f"{scheme[0]}{_HIDDEN}@{after}" if at else f"{scheme[0]}{before}{after}"
 
 
 def host_mistake(key: str, host: str) -> str:
@@ -48,7 +34,7 @@ def host_mistake(key: str, host: str) -> str:
         wanted += [f"{section}.username", f"{section}.password_file"]
     also = " WebSockets are not spoken: set the port that the broker has for MQTT." if parts.is_web else ""
     set_ = " and ".join(filter(None, [", ".join(wanted[:-1]), wanted[-1]]))
-    shown = f"{_HIDDEN}@{host.rpartition('@')[2]}" if parts.has_user else host
+    shown = f"{HIDDEN}@{host.rpartition('@')[2]}" if parts.has_user else host
     return f'{key} = "{plain(shown)}" {parts.problem}: set {set_}.{also}'
 
 

@@ -13,8 +13,8 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from monitor.config.addresses import redacted
 from monitor.config.schema import Rule
+from monitor.redaction import redacted
 from monitor.words import plain
 
 _NAMES: dict[Any, str] = {bool: "true or false", Path: "a path", SecretStr: "a text"}

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "monitor.http_answer": ["monitor.bounded_server"],
     "monitor.words": [],
     "monitor.outputs": ["monitor.errors", "monitor.files", "monitor.words"],
-    "monitor.config": ["monitor.errors", "monitor.files", "monitor.words"],
+    "monitor.config": ["monitor.errors", "monitor.files", "monitor.redaction", "monitor.words"],
     "monitor.log": ["monitor.log_file", "monitor.redaction", "monitor.words"],
     "monitor.log_file": [],
     "monitor.keeper": [],

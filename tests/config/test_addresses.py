@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from monitor.cli import main
 from monitor.config import Flag, load_config
-from monitor.config.addresses import host_mistake, redacted
+from monitor.config.addresses import host_mistake
 from monitor.errors import ConfigError
+from monitor.redaction import redacted
 
 GOOD = (
     "homeassistant.local",
@@ -108,3 +109,4 @@ def test_config_shows_no_password_in_an_address(tmp_path, capsys):
 def test_what_is_not_an_address_is_shown_whole():
     assert redacted("Mum, the @ is mine") == "Mum, the @ is mine"
     assert redacted("http://pi.local:8099/a@b") == "http://(hidden)@b", "rather too much than too little"
+    assert redacted("https://pi.local/a?token=hu5h&n=1") == "https://pi.local/a?token=(hidden)&n=1"
