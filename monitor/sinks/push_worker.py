@@ -19,8 +19,9 @@ log = structlog.get_logger(__name__)
 FIRST_BACK_OFF_S: Final = 2.0
 LAST_BACK_OFF_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.5
-STUCK_AFTER_S: Final = 60.0
-"""No attempt takes this long but one at a service that answers a byte at a time."""
+STUCK_AFTER_S: Final = 20.0
+"""Apprise gives up after 4 s without an answer. What takes longer hangs elsewhere, as in a name that
+nobody looks up: the next step is asked then."""
 
 
 class ChannelWorker:

@@ -21,7 +21,7 @@ from tests.faults.office import OfficeHouse
 
 HUB = frozenset({"hub"})
 IDLE = 500
-STUCK_S = 65.0
+STUCK_S = 22.0
 BASE = "cradlewatch/nursery"
 BACK_S = 12.0
 BACK_WHY = "the pauses between tries at the broker, 2 s for which a trouble has to stay away, and a look"
@@ -319,7 +319,7 @@ SINKS = (
         "push: .*phone",
         lambda house: house.below.answer_names(),
         noticed_within_s=STUCK_S,
-        why="a channel that has not answered for 60 s is called stuck",
+        why="a channel that has not answered for 20 s is called stuck",
         cuts={"push": "each alert asks for the address of its service"},
     ),
     Fault(
