@@ -36,7 +36,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def how_it_ended(status: int) -> str:
-    """A :class:`subprocess.Popen`'s return code in words, to stand behind "its process"."""
+    """A :class:`subprocess.Popen`'s return code in words, to follow "its process"."""
     if status >= 0:
         return f"ended with status {status}"
     try:

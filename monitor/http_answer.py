@@ -73,7 +73,7 @@ def http_answer(respond: Callable[[Request], Response]) -> Answer:
 
 
 class _RefusedError(Exception):
-    """It is no request that anybody here answers."""
+    """It is not a request that anybody here answers."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)

@@ -1,6 +1,6 @@
 """A thread that works with a disk for others, so that nobody else waits for a disk that does not answer.
 
-A card that died does not fail, it just does not answer. Whoever has something to keep changes it in memory,
+A card that died does not fail, it just does not answer. A caller with something to keep changes it in memory,
 calls :meth:`Keeper.changed`, and waits for a moment, so that in all but that case it is on disk afterwards.
 """
 

@@ -11,7 +11,7 @@ from typing import Final
 
 HIDDEN: Final = "(hidden)"
 
-# Bounded: a stranger's text must not take the time of whoever logs it.
+# Bounded: a stranger's text must not take the time of the thread that logs it.
 _NETS: Final = (
     # Behind a scheme, also with an @ or a / in the password
     re.compile(r"""(?<=://)[^\s"'<>]{0,512}@(?=[\w\[])"""),

@@ -107,7 +107,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         # What SQLite says of a damaged schema quotes the damage.
-        raise DamagedError(f"{path} is damaged: its description is no text.") from error
+        raise DamagedError(f"{path} is damaged: its description is not text.") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
@@ -252,7 +252,7 @@ class SqliteFile:
                 connection.close()
 
     def move_aside(self, at: datetime) -> Path:
-        """Keep an unreadable file for whoever wants to look into it; an earlier one makes room for it."""
+        """Keep an unreadable file for anybody who wants to look into it; an earlier one makes room for it."""
         self.close()
         aside = self.path.with_name(f"{self.path.name}.damaged-{at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}")
         try:

@@ -124,7 +124,7 @@ def choose(devices: list[dict[str, Any]], wanted: str | int | None) -> dict[str,
     else:
         matches = [device for device in devices if device["name"] == wanted]
         matches = matches or [device for device in devices if wanted.lower() in device["name"].lower()]
-        # Plugged in anew, a card may have got another number; its own name stays.
+        # Plugged in again, a card may have got another number; its own name stays.
         matches = matches or [
             device for device in devices if lasting_name(device["name"]) == lasting_name(wanted)
         ]

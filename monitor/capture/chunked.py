@@ -21,9 +21,9 @@ MOST_CLAIMED_BYTES: Final = 1 << 40
 WRAPPED: Final = 1 << 32
 """Up to here 32 bits count."""
 HEADER_BYTES: Final = 1 << 20
-"""How far to look for samples behind a chunk whose size is wrong."""
+"""How far to look for samples after a chunk whose size is wrong."""
 TAIL_BYTES: Final = 1 << 16
-"""How far before the end to look for chunks behind samples of unknown length."""
+"""How far before the end to look for chunks after samples of unknown length."""
 
 RIFF_IDS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 W64_GUID: Final = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -100,7 +100,7 @@ def _riff(file: FileBytes, start: int, order: ByteOrder) -> Link | None:
             large = file.number(at + 16, 8, "little")
         elif name == b"fmt ":
             form = Span(at, at + 8 + size)
-        after = _behind(file, at, size)
+        after = _after(file, at, size)
         is_plain = is_plain and not is_empty and not (after - at) & 1
         at = after
     if file.at(at, 4) != b"data":  # a chunk before it has a wrong size
@@ -144,7 +144,7 @@ def _aiff(file: FileBytes, start: int) -> Link | None:
             return _with_frames(link, frames_field, channels * ((bits + 7) // 8))
         elif not _is_name(name):
             break
-        at = _behind(file, at, size)
+        at = _after(file, at, size)
     return None
 
 
@@ -218,7 +218,7 @@ def _link(file: FileBytes, start: int, audio: _Audio, byte_order: ByteOrder) -> 
 
 
 def _extent(file: FileBytes, start: int, audio: _Audio) -> tuple[Span, int]:
-    """Where the samples are, and where the link ends behind them."""
+    """Where the samples are, and where the link ends after them."""
     end = audio.start + audio.claimed
     while end <= file.size:
         stop = _end_of_chunks(file, end, start)
@@ -264,7 +264,7 @@ def _chunk_chain(file: FileBytes, at: int, start: int) -> int | None:
 
 
 def _tail(file: FileBytes, start: int, search_from: int) -> int | None:
-    """Where the chunks behind samples of unknown length begin; None when there are none."""
+    """Where the chunks after samples of unknown length begin; None when there are none."""
     tail = file.at(search_from, TAIL_BYTES)
     places = sorted(search_from + place for name in TAIL_IDS for place in _places(tail, name))
     for place in places:
@@ -294,7 +294,7 @@ def _next_header(file: FileBytes, start: int, samples_start: int) -> int:
     return file.size
 
 
-def _behind(file: FileBytes, at: int, size: int) -> int:
+def _after(file: FileBytes, at: int, size: int) -> int:
     """The chunk after the one at ``at``; some writers leave out the byte that makes sizes even."""
     end = at + 8 + size
     return end + 1 if size & 1 and not _is_name(file.at(end, 4)) else end

@@ -27,7 +27,7 @@ def find_links(file: FileBytes) -> list[Link]:
     return found or [Link(0, file.size, (Span(0, file.size),))]
 
 
-def find_links_behind_garbage(file: FileBytes) -> list[Link]:
+def find_links_after_garbage(file: FileBytes) -> list[Link]:
     """The same for a file that begins with something else; empty when there is nothing to hear."""
     signature = _SIGNATURE.search(file.at(0, GARBAGE_BYTES))
     found = _from(file, signature.start()) if signature is not None else []

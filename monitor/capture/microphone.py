@@ -239,7 +239,7 @@ class Microphone(AudioSource):
             self._release_child()
 
     def _wanted(self) -> DeviceRequest:
-        """An index means what it meant at first: plugged in anew, the microphone may have got another."""
+        """An index means what it meant at first: plugged in again, the microphone may have got another."""
         if isinstance(self._request.device, int) and self._device:
             return replace(self._request, device=self._device)
         return self._request

@@ -59,7 +59,7 @@ _LENGTHS: Final = tuple(_frame_bytes(code >> 8, code & 0xFF) for code in range(1
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Frames one behind the other, all of one kind and of one encoder's run."""
+    """Frames one after the other, all of one kind and of one encoder's run."""
 
     start: int
     stop: int
@@ -131,7 +131,7 @@ def _move_claims(file: FileBytes, runs: list[_Run], links: list[Link]) -> None:
 
 
 def _with_end(file: FileBytes, link: Link, run: _Run) -> Link:
-    """What is behind the last frame is damaged as well, unless it is too little to be audio."""
+    """What comes after the last frame is damaged as well, unless it is too little to be audio."""
     junk = _next_frame(file, run.stop)[1]
     if junk < LONGEST_FRAME:
         head = file.at(run.stop, 4)
@@ -173,7 +173,7 @@ def _next_run(file: FileBytes, at: int) -> _Run | None:
 
 
 def _next_header(file: FileBytes, data: bytes, base: int, start: int, kind: bytes) -> int:
-    """Where, behind ``start``, the first frame stands that holds no audio but the length of what follows."""
+    """Where, after ``start``, the first frame stands that holds no audio but the length of what follows."""
     for mark in _XING.finditer(data):
         for offset in _xing_offsets(kind):
             place = base + mark.start() - offset

@@ -18,7 +18,7 @@ from monitor.capture.links import Link
 CHUNK_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 27
 BLOCK_BYTES: Final = 4_096
-"""Of a disk: so much at the end that is no page was one."""
+"""Of a disk: so much at the end that is not a page was one."""
 CODECS: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 OPUS_RATE_HZ: Final = 48_000
 """In which Opus counts, whatever rate it was given."""

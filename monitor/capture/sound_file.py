@@ -39,10 +39,10 @@ BELIEVED_S: Final = 24 * 3600
 """A recording that was cut off after its header is short of all that the header promises."""
 
 SEARCH_STEPS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""How far behind a damaged place to look for audio that decodes again."""
+"""How far after a damaged place to look for audio that decodes again."""
 
 AUDIBLE_LOSS_S: Final = 0.1
-"""Less is no damage: many a writer counts its own header, and a decoder's first block, as audio."""
+"""Less is not damage: many a writer counts its own header, and a decoder's first block, as audio."""
 
 
 class UndecodableError(Exception):
@@ -116,7 +116,7 @@ class SoundLink:
             if len(audio):
                 return audio
         if self._promised is not None and self._position < min(self._promised, self._file.frames):
-            return self._resume_behind_damage()
+            return self._resume_after_damage()
         return self._rest()
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class SoundLink:
         return None if frames > most else frames
 
     def _decode(self, n_frames: int) -> tuple[NDArray[np.int16], bool]:
-        """What could be decoded, and whether there was an error behind it."""
+        """What could be decoded, and whether an error came after it."""
         dtype = np.float32 if self._is_float else np.int16
         buffer = np.zeros((n_frames, self.channels), dtype)
         failed = False
@@ -191,8 +191,8 @@ class SoundLink:
             scaled[not_numbers] = 0.0
         return saturated(scaled)
 
-    def _resume_behind_damage(self) -> int | None:
-        """Find a place behind the damage that decodes; how many frames lie between."""
+    def _resume_after_damage(self) -> int | None:
+        """Find a place after the damage that decodes; how many frames lie between."""
         for step_s in SEARCH_STEPS_S:
             candidate = self._opened()
             target = self._position + round(step_s * self.rate_hz)

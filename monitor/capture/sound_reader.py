@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.capture.byte_view import FileBytes
-from monitor.capture.find_links import find_links, find_links_behind_garbage
+from monitor.capture.find_links import find_links, find_links_after_garbage
 from monitor.capture.links import Link
 from monitor.capture.sound_file import SoundLink, UndecodableError
 from monitor.capture.spool import open_recording
@@ -104,7 +104,7 @@ class SoundFileReader:
     def _first(self) -> SoundLink:
         if self._bytes.size == 0:
             raise AudioFileError(f"{self._path} is empty: it has 0 bytes.", "Was the recording interrupted?")
-        for find in (find_links, find_links_behind_garbage):
+        for find in (find_links, find_links_after_garbage):
             self._coming = deque(find(self._bytes))
             self._has_several = len(self._coming) > 1
             self._undecoded = 0
@@ -114,7 +114,7 @@ class SoundFileReader:
         if self._bytes.failure:
             raise AudioFileError(f"{self._path} cannot be read: {self._bytes.failure}.")
         raise AudioFileError(
-            f"{self._path} is no sound file that can be read: {self._refusal}.",
+            f"{self._path} is not a sound file that can be read: {self._refusal}.",
             "WAV, FLAC, Ogg (Vorbis, Opus, FLAC), MP3 and AIFF can be; convert it, e.g. with ffmpeg.",
         )
 

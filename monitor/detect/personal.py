@@ -31,7 +31,7 @@ from monitor.types import Cause
 SCHEMA: Final = 1
 KIND: Final = "cradlewatch-personal"
 CAUSES: Final = tuple(cause for cause in Cause if cause is not Cause.UNSURE)
-_FORGET: Final = "Delete the file to begin anew, or restore it from a copy."
+_FORGET: Final = "Delete the file to begin again, or restore it from a copy."
 _OTHER_MODEL: Final = "It cannot be carried over: delete the file and confirm cries anew."
 
 

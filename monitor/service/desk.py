@@ -190,7 +190,7 @@ class Desk:
                 kept.keep_again()
 
     def keep_all_again(self) -> None:
-        """The state folder was made anew and is empty."""
+        """The state folder was made again and is empty."""
         for kept in self._all_kept:
             kept.keep_again()
 

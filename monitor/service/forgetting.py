@@ -55,7 +55,7 @@ def forget(folder: Path, span: Span) -> Forgotten:
             "Try again; --all deletes damaged files as well.",
         ) from error
     except OSError as error:
-        raise MonitorError(f"Not all could be deleted: {error}.", "Mend that and try again.") from error
+        raise MonitorError(f"Not all could be deleted: {error}.", "Correct that and try again.") from error
     left = sorted(str(file) for file in _files(folder) if _names_any(file, done.ids))
     if left:
         raise MonitorError(f"Episodes of that time are still named in {', '.join(left)}.", "Try again.")

@@ -75,7 +75,7 @@ _STARTING: Final = "microphone.starting"
 _PAUSED: Final = "listening.off"
 _RATE: Final = (
     "The microphone delivers more or less audio than time passes, so crying sounds like something else: "
-    "plug it in anew, or set microphone.rate_hz."
+    "plug it in again, or set microphone.rate_hz."
 )
 _HIGH_LOAD: Final = 0.8
 """Share of the audio's own length that its processing may take; above 1 the detector falls behind."""

@@ -72,7 +72,7 @@ def signal_troubles(
         yield still
     if signal.clipped_share > limits.clipped_share:
         yield Trouble("microphone.clipping", State.DEGRADED, _CLIPPING, Concern.SIGNAL)
-    # A constant value is told above; it has an offset as well.
+    # A constant value is reported above; it has an offset as well.
     elif abs(signal.offset) > limits.offset and signal.constant_value is None:
         yield Trouble("microphone.offset", State.DEGRADED, _OFFSET, Concern.SIGNAL)
     elif still is None and _is_quiet(signal, limits):

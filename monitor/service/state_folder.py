@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 LOCK: Final = "lock"
 
 SYSTEM_STATE: Final = Path("/var/lib/cradlewatch")
-"""Where systemd's StateDirectory puts it; only the service itself is told so."""
+"""Where systemd's StateDirectory puts it; only the service itself gets to know it."""
 CLAIMED_WITHIN_S: Final = 1.0
 """What a start waits for the folder."""
 
@@ -51,11 +51,11 @@ class StateFolder:
         self._lost = ""
         self._mended_at_s: float | None = None
         self.generation = 0
-        """Rises whenever the folder was made anew: what was kept in it is gone."""
+        """Rises whenever the folder was made again: what was kept in it is gone."""
 
     @property
     def lost(self) -> str:
-        """That the folder was taken away, until a minute after it was made anew. Any thread."""
+        """That the folder was taken away, until a minute after it was made again. Any thread."""
         told = self._mended_at_s is not None and time.monotonic() - self._mended_at_s > TOLD_FOR_S
         return "" if told else self._lost
 
@@ -75,11 +75,11 @@ class StateFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = _locked(self.path / LOCK)
         except OSError as error:
-            self._lost += f", and cannot be made anew: {error.strerror}. A restart forgets what is new."
+            self._lost += f", and cannot be made again: {error.strerror}. A restart forgets what is new."
             return
         os.close(self._lock)
         self._lock = lock
-        self._lost += "; it was made anew."
+        self._lost += "; it was made again."
         self._mended_at_s = time.monotonic()
         self.generation += 1
         log.warning("state.folder_mended", path=str(self.path))

@@ -1,7 +1,7 @@
 """Reads and writes small files for threads that must not wait for a disk: main above all.
 
-Whoever has something written waits for it for a moment, so that in all but the case of a dead disk it is on
-disk when he goes on.
+A caller that has something written waits for it for a moment: in all but the case of a dead disk it is on
+disk when the caller goes on.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class _File:
 class VitalsWatch:
     """Reads every two seconds; ``latest`` is for any thread.
 
-    ``guards`` are called with each reading, on this thread: they mend what others took away.
+    ``guards`` are called with each reading, on this thread: they restore what others took away.
     """
 
     def __init__(

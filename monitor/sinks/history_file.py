@@ -77,7 +77,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open the file beside a service that writes. Raises as ``open_for_writing``; creates nothing."""
     if not path.is_file():
-        raise DamagedError(f"{path} is no file.")
+        raise DamagedError(f"{path} is not a file.")
     with contextlib.ExitStack() as stack:
         stack.enter_context(translated(path))
         connection = _connected(path)

@@ -108,7 +108,7 @@ class HubRates:
         return True
 
     def _says_more(self, state: Publication) -> bool:
-        """A cause that is no answer adds nothing to one that is none either."""
+        """A cause that is not an answer adds nothing to one that is none either."""
         cause = json.loads(state.payload)["cause"]
         shown = self._shown.get(state.topic, _NOTHING)
         if cause == shown or (cause is None and shown == "unsure"):

@@ -31,7 +31,7 @@ _OF_THE_DISK: Final = frozenset(
         errno.ENOMEM,
     }
 )
-"""What keeps a file from being opened now, and is no mistake in its name."""
+"""What keeps a file from being opened now, and is not a mistake in its name."""
 
 
 class JsonLinesSink(Sink):
@@ -58,7 +58,7 @@ class JsonLinesSink(Sink):
     def open(self) -> None:
         """Raises PermanentSinkError for a target that could never be written to.
 
-        A disk that is read-only, full or broken now is no reason to stay deaf: it is tried again.
+        A disk that is read-only, full or broken now is not a reason to stay deaf: it is tried again.
         """
         try:
             self._open()
@@ -126,8 +126,8 @@ class JsonLinesSink(Sink):
 def is_event_log(head: bytes) -> bool:
     """Whether a file that begins with ``head`` holds messages.
 
-    The first line may be cut off, by whoever shortened the file, and a power cut may leave zeros. Nothing but
-    zeros at the beginning of a large file is silence, in a recording.
+    The first line may be cut off where somebody shortened the file, and a power cut may leave zeros. Nothing
+    but zeros at the beginning of a large file is silence, in a recording.
     """
     lines = head.strip(b"\0").splitlines()[:2]
     if not lines:

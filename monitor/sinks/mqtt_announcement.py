@@ -1,7 +1,7 @@
 """The announcement to Home Assistant: our largest message by far, sent last, left out where it cannot pass.
 
-Brokers limit packets. With MQTT 5 they say so; with 3.1.1, and some with 5, they just drop whoever sends too
-much. An alarm must not wait behind a message that costs us the connection.
+Brokers limit packets. With MQTT 5 they say so; with 3.1.1, and some with 5, they just drop a client that
+sends too much. An alarm must not wait behind a message that costs us the connection.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from monitor.sinks.mqtt_reports import Incoming
 log = structlog.get_logger(__name__)
 
 IGNORED_TOLD_EVERY_S: Final = 10.0
-"""Whoever floods us with commands that are none must not flood the journal."""
+"""A flood of messages that are not commands must not flood the journal."""
 
 
 class Commands:

@@ -53,7 +53,7 @@ class RetainedStates:
         return not self._due and not self._in_flight
 
     def due(self) -> list[Publication]:
-        """What to publish now, oldest first; whoever sends one calls ``sent``."""
+        """What to publish now, oldest first; the caller that sends one calls ``sent``."""
         return list(self._due.values())
 
     def remember(self, made: Iterable[Publication]) -> None:

@@ -54,7 +54,7 @@ class Sign:
     name: str
     asks: bool
     checks: bool = False
-    """It is no monitor that asks, but ``cradlewatch check``."""
+    """``cradlewatch check`` asks, not a monitor."""
 
     def publication(self, topics: Topics) -> Publication:
         """A claim is retained; a question is not, and leaves the claim there as it is."""
@@ -72,7 +72,7 @@ class Sign:
                     "checks": bool(checks),
                 } if instance:
                     return cls(instance, name[:_LONGEST_NAME], asks, checks)
-        except ValueError:  # also what is no text
+        except ValueError:  # also what is not text
             pass
         return None
 

@@ -4,8 +4,7 @@ The entries are few and live in memory as well; the file is their copy that outl
 it (:mod:`~monitor.sinks.outbox_mirror`). So a disk that is full, read-only or dead costs the durability,
 which is a fault, and not the delivery: all is written again when the disk takes it.
 
-Any thread may call. Whoever changes something waits half a second at most for the disk, and whoever asks
-takes no lock at all.
+Any thread may call. A change waits half a second at most for the disk, and a question takes no lock at all.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Outbox:
         self._now = now
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
-        # Replaced, never changed: whoever reads them needs no lock.
+        # Replaced, never changed: readers need no lock.
         self._entries: dict[_Place, Entry] = {}
         self._facts: dict[str, str] = {}
         self._next_number = _FIRST_UNREAD

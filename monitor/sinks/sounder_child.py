@@ -1,4 +1,4 @@
-"""The sounder's process: it waits, plays one alarm through PortAudio when it is told to, and ends.
+"""The sounder's process: it waits, plays one alarm through PortAudio on demand, and ends.
 
 ``echo play | python -P -m monitor.sinks.sounder_child '{"device": null, "tone_hz": 880, "volume": 0.8}'``
 

@@ -219,7 +219,7 @@ def test_a_header_that_claims_weeks_is_not_believed(tmp_path: Path) -> None:
 def test_a_text_file_named_wav_is_refused_with_name_reason_and_remedy(tmp_path: Path) -> None:
     path = tmp_path / "shopping.wav"
     path.write_text("milk, bread, batteries\n" * 20)
-    with pytest.raises(AudioFileError, match=r"shopping\.wav is no sound file.*ffmpeg"):
+    with pytest.raises(AudioFileError, match=r"shopping\.wav is not a sound file.*ffmpeg"):
         Recording(path).start()
 
 
