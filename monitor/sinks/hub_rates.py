@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.messages import AnyMessage, EpisodeMessage, TelemetryMessage
+from monitor.messages import AnyMessage, ConfirmedCauseMessage, EpisodeMessage, TelemetryMessage
 from monitor.sinks.hub_topics import Topics
 from monitor.sinks.mqtt_settings import Publication
 
@@ -78,6 +78,9 @@ class HubRates:
                 return self._is_news(message, now_s)
             case EpisodeMessage():
                 return self._says_more(state)
+            case ConfirmedCauseMessage():
+                self._shown[state.topic] = message.cause  # the next episode takes it back
+                return True
             case _:
                 return True
 

@@ -6,6 +6,7 @@ the broker has them. Commands are handed to the service.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -104,6 +105,7 @@ class MqttSink(Sink):
         self._announced = False
         self._told: Fault | None = None
         self._connections = 0
+        self._hurry_at_s = 0.0
 
     @property
     @override
@@ -145,6 +147,7 @@ class MqttSink(Sink):
         self._work()
         self._publish_due()
         self._publish_again()
+        self._hurry()
         self._link.supervise()
 
     @override
@@ -256,9 +259,9 @@ class MqttSink(Sink):
                 case Acknowledged():
                     self._on_acknowledged(report)
                 case Dropped():
+                    self._limits.dropped(report.tickets, self._monotonic_s())
                     for ticket in report.tickets:
                         self._states.dropped(ticket)
-                        self._announcement.dropped(ticket)
                         self._events.dropped(ticket)
                 case Subscribed():
                     self._refusals.subscribed(report)
@@ -272,14 +275,18 @@ class MqttSink(Sink):
         if not self._link.unsteady:  # which has been told, once
             self._told = None
             log.info("mqtt.connected", broker=self._settings.address, protocol=report.protocol)
-        self._twin.connected(self._monotonic_s())
-        self._subscribe()
+        # Some brokers hang up at a forbidden topic: where one drops us, we do without the optional ones.
+        asks = self._twin.watches and not self._link.unsteady
+        self._twin.connected(self._monotonic_s(), asks=asks)
+        self._subscribe(watch=asks)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, *, watch: bool) -> None:
+        # QoS 0 where what was said while we were away must not come later: a claim of a twin that is gone,
+        # or what a parent pressed an hour ago.
         self._refusals.link_lost()
-        if self._twin.watches:
+        if watch:
             for topic in (self._topics.instance, self._topics.availability):
-                self._link.subscribe(topic)  # where the access list forbids it we do without
+                self._link.subscribe(topic, qos=0)  # where the access list forbids it we do without
         if self._settings.discovery:
             if is_folded(self._settings):
                 self._link.subscribe(self._topics.discovery)
@@ -287,8 +294,6 @@ class MqttSink(Sink):
             self._refusals.subscribing(topic, self._link.subscribe(topic))
         if self._commands is not None:
             topic = self._topics.set_filter
-            # QoS 0, for the broker would keep commands of QoS 1 while we are away, and what a parent
-            # pressed then must not happen an hour later.
             self._refusals.subscribing(topic, self._link.subscribe(topic, qos=0))
 
     def _on_disconnected(self, report: Disconnected) -> None:
@@ -296,14 +301,14 @@ class MqttSink(Sink):
             log.warning("mqtt.disconnected", fault=str(report.fault))
         self._told = report.fault
         self._twin.link_lost()
-        if self._announced:
-            self._announcement.link_lost(held=report.held)
+        self._limits.link_lost(held=report.held)
+        self._hurry_at_s = self._monotonic_s() + self._settings.reconnect_max_s
         self._events.link_lost()
         self._withdraw()
 
     def _on_acknowledged(self, report: Acknowledged) -> None:
         self._twin.answered(report.ticket)
-        self._announcement.answered(report.ticket)
+        self._limits.answered(report.ticket)
         state = self._states.answered(report.ticket)
         if state is None:
             topic = self._events.acknowledged(report.ticket, report.code, failed=report.failed)
@@ -366,47 +371,65 @@ class MqttSink(Sink):
         """Publish states, then events, so that the state is right when the event fires; all else is last."""
         if not self._is_up:
             return
-        if self._publish_states() and self._publish_events() and self._announcement.due:
-            self._publish_announcement()
+        if self._limits.careful:
+            self._publish_carefully()
+        else:
+            self._publish_states(self._states.due())
+            self._publish_events()
+        if self._announcement.due and not self._closing and not self._has_unanswered:
+            # Alone, for it is the one message that a broker may drop us for.
+            self._announcement.due = False
+            self._publish_states([self._announcement.publication])
 
-    def _publish_states(self) -> bool:
-        """Whether there was room for all that is due."""
-        for state in self._states.due():
-            if not self._limits.fits(state):
+    def _publish_carefully(self) -> None:
+        """Each kind one by one: an event does not wait for a state that gets no answer."""
+        if not self._events.in_flight:
+            self._publish_events(at_most=1)
+        for state in self._states.due(small_first=True):
+            if self._limits.has_unanswered:
+                return
+            self._publish_states([state])
+
+    def _publish_states(self, states: list[Publication]) -> None:
+        for state in states:
+            if not self._limits.fits(state, self._monotonic_s()):
                 self._states.left_out(state)
-                continue
-            ticket = self._link.send(state)
-            if ticket is None:
-                return False
-            self._states.sent(state, ticket, self._events.state_sent())
-        return True
+            elif (ticket := self._link.send(state)) is not None:
+                self._states.sent(state, ticket, self._events.state_sent())
+                self._limits.sent(ticket, state)
 
-    def _publish_events(self) -> bool:
-        for outgoing in self._events.due():
-            if not self._limits.fits(outgoing.publication):
-                continue
+    def _publish_events(self, at_most: int | None = None) -> None:
+        fitting = (
+            outgoing
+            for outgoing in self._events.due()
+            if self._limits.fits(outgoing.publication, self._monotonic_s())
+        )
+        for outgoing in itertools.islice(fitting, at_most):
             ticket = self._link.send(outgoing.publication)
             if ticket is None:
-                return False
+                return
             self._events.sent(ticket, outgoing)
-        return True
-
-    def _publish_announcement(self) -> None:
-        """It goes alone, for it is the one message that a broker may drop us for."""
-        if self._has_unanswered or self._closing:
-            return
-        publication = self._announcement.publication
-        if not self._limits.fits(publication):
-            self._announcement.due = False
-        elif (ticket := self._link.send(publication)) is not None:
-            self._announcement.sent(ticket)
-            self._states.sent(publication, ticket, self._events.state_sent())
+            self._limits.sent(ticket, outgoing.publication)
 
     def _publish_again(self) -> None:
         """Say again what was refused, and what lets events settle where no state is on its way to do so."""
         if not self._is_up:
             return
-        self._states.try_refused(self._refusals.is_refused, self._monotonic_s())
-        if self._events.settling and not self._states.in_flight:
+        now_s = self._monotonic_s()
+        self._states.try_refused(
+            lambda topic: self._refusals.is_refused(topic) or self._limits.is_trial_due(topic, now_s), now_s
+        )
+        if self._limits.is_trial_due(self._topics.discovery, now_s):
+            self._announcement.ask()
+        if self._events.settling and self._states.is_idle:
             self._states.available(homeassistant.ONLINE)
-        self._publish_states()
+        if self._link.has_held:
+            self._limits.steady()
+        self._publish_due()
+
+    def _hurry(self) -> None:
+        """An alarm does not wait out the pause that a broker gets which drops us each time."""
+        now_s = self._monotonic_s()
+        if not self._link.connected and now_s >= self._hurry_at_s and self._events.alarm_waits():
+            self._hurry_at_s = now_s + self._settings.reconnect_max_s
+            self._link.hurry()

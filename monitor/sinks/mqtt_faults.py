@@ -11,8 +11,9 @@ from enum import IntEnum
 
 from typing_extensions import override
 
+from monitor.sinks.hub_topics import Topics
 from monitor.sinks.mqtt_reports import Limits
-from monitor.sinks.mqtt_settings import MqttSettings
+from monitor.sinks.mqtt_settings import MqttSettings, Publication
 
 
 class VerifyCode(IntEnum):
@@ -215,6 +216,18 @@ def drops_announcement(settings: MqttSettings, size: int) -> Fault:
         f"The MQTT broker at {settings.address} drops the connection at the {size} bytes that "
         "announce the entities to Home Assistant: they are left out, alarms and states arrive.",
         f"Let the broker take packets of {_round_up(size)} bytes, or set mqtt.discovery = false.",
+    )
+
+
+def drops_message(settings: MqttSettings, publication: Publication) -> Fault:
+    """It hangs up at this publication and does not say why."""
+    size = len(publication.payload.encode())
+    if publication.topic == Topics.of(settings).discovery:
+        return drops_announcement(settings, size)
+    return Fault(
+        f"The MQTT broker at {settings.address} drops the connection at the {size} bytes for "
+        f"{publication.topic}: they are left out for now.",
+        f"Let the broker take packets of {_round_up(size)} bytes; if it does, see its log for the reason.",
     )
 
 

@@ -118,6 +118,11 @@ class MqttLink:
         """Whether the broker lets us in and drops us, again and again."""
         return self._unsteady is not None
 
+    @property
+    def has_held(self) -> bool:
+        """Whether the connection stands long enough to be called a link."""
+        return self.connected and time.monotonic() - self._up_at_s >= self._settings.held_after_s
+
     def hurry(self) -> None:
         """Try to connect now; there is something to tell that cannot wait."""
         self._current().hurry()
@@ -165,11 +170,7 @@ class MqttLink:
     def supervise(self) -> None:
         """Replace the session in case that an error ended its thread; see whether the link holds again."""
         old = self._current()
-        if (
-            self.unsteady
-            and old.connected
-            and time.monotonic() - self._up_at_s >= self._settings.held_after_s
-        ):
+        if self.unsteady and self.has_held:
             self._short_links, self._unsteady = 0, None
             log.info("mqtt.steady_again", broker=self._settings.address)
         if not old.alive:

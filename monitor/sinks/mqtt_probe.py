@@ -10,8 +10,8 @@ from typing import Final
 from monitor import __version__
 from monitor.sinks import homeassistant, mqtt_faults
 from monitor.sinks.homeassistant import Topics
-from monitor.sinks.mqtt_announcement import DROPS
 from monitor.sinks.mqtt_faults import Fault
+from monitor.sinks.mqtt_limits import DROPS
 from monitor.sinks.mqtt_link import Connected, Disconnected, LinkReport, MqttLink
 from monitor.sinks.mqtt_reports import Acknowledged, Dropped, Incoming, Limits, Ticket
 from monitor.sinks.mqtt_settings import MqttSettings, Publication

@@ -52,9 +52,10 @@ class RetainedStates:
         """Whether the broker has answered all that was due. Any thread."""
         return not self._due and not self._in_flight
 
-    def due(self) -> list[Publication]:
-        """What to publish now, oldest first; the caller that sends one calls ``sent``."""
-        return list(self._due.values())
+    def due(self, *, small_first: bool = False) -> list[Publication]:
+        """What to publish now, oldest first; call ``sent`` for each that is sent."""
+        due = list(self._due.values())
+        return sorted(due, key=lambda state: len(state.payload)) if small_first else due
 
     def remember(self, made: Iterable[Publication]) -> None:
         """Keep what a message changed, whether or not it is published."""

@@ -102,14 +102,12 @@ class TwinWatch:
         """Whether another reports here, or has done so before and may still."""
         return self._other is not None
 
-    def connected(self, now_s: float) -> None:
+    def connected(self, now_s: float, *, asks: bool = True) -> None:
+        """A broker has let us in. Without ``asks`` it may hang up at our question, and alarms go first."""
         self._other = None
         self._ask_at_s = self._asked_since_s = now_s
         self._answer_due = False
-        if self.watches:
-            self.role = Role.ASKS
-        else:
-            self._report()
+        self.role = Role.ASKS if self.watches and asks else Role.REPORTS
 
     def link_lost(self) -> None:
         """Whose the topics are has to be asked again."""

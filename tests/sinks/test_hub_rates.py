@@ -10,6 +10,7 @@ from monitor.sinks import homeassistant
 from monitor.sinks.hub_rates import SOUND_AT_LEAST_EVERY_S, HubRates
 from monitor.sinks.hub_topics import Topics
 from tests.bench.hub_rows import AIM, SCENES, count
+from tests.sinks.hub_messages import confirmed
 from tests.sinks.messages import HUNGRY, episode, telemetry
 from tests.sinks.mqtt_room import settings_for
 
@@ -94,3 +95,10 @@ def test_a_cause_of_the_last_cry_does_not_stand_beside_this_one():
     published(rates, episode(), 0.0)
     assert "cause" in published(rates, episode("ended", cause=HUNGRY), 1.0)
     assert "cause" in published(rates, episode(episode_id="e2"), 2.0)
+
+
+def test_what_a_parent_confirmed_of_the_last_cry_does_not_stand_beside_this_one():
+    rates = HubRates(TOPICS)
+    published(rates, episode(), 0.0)
+    assert published(rates, confirmed(), 1.0) == ["confirmed_cause"]
+    assert "confirmed_cause" in published(rates, episode(episode_id="e2"), 2.0)

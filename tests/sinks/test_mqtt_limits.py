@@ -8,11 +8,13 @@ import threading
 
 import pytest
 
-from monitor.sinks.mqtt_announcement import DROPS, Announcement
+from monitor.messages import TestMessage
+from monitor.sinks.mqtt_limits import ALARM_AGAIN_S, DROPS, STATE_AGAIN_S, BrokerLimits
+from monitor.sinks.mqtt_refusals import Refusals
 from monitor.sinks.mqtt_reports import Limits
 from monitor.sinks.mqtt_settings import Publication
-from tests.broker import HOST, Mosquitto, Subscriber, retained
-from tests.sinks.messages import HUNGRY, episode, health
+from tests.broker import DEADLINE_S, HOST, Mosquitto, Subscriber, retained
+from tests.sinks.messages import HUNGRY, ONSET, episode, health
 from tests.sinks.mqtt_room import BASE, DISCOVERY, running_sink, settings_for, settle, work
 
 pytestmark = pytest.mark.broker
@@ -97,16 +99,119 @@ def test_a_limit_that_leaves_no_room_for_a_state_is_named_with_the_topic(tmp_pat
         assert sink.stats().connections == 1
 
 
-def test_a_link_that_is_lost_for_another_reason_is_not_laid_to_the_announcement():
-    publication = Publication("t", "x" * 20000, retain=True)
-    announcement = Announcement(settings_for(1), publication)
-    for number in range(2 * DROPS):
-        announcement.ask()
-        assert announcement.due
-        announcement.sent((1, number))
-        announcement.answered((1, number))
-        announcement.dropped((1, number))
-        assert announcement.fault is None
+def test_a_silent_limit_below_a_state_keeps_no_alarm_and_no_smaller_state_from_the_hub(tmp_path):
+    with (
+        limited(tmp_path, "max_packet_size 1000") as broker,
+        Subscriber(broker.port) as hub,
+        running_sink(broker, protocol="3.1.1", held_after_s=1.0) as sink,
+    ):
+        sink.handle(health().model_copy(update={"reasons": ["x" * 1500]}))
+        sink.handle(episode())
+        work(sink, lambda: hub.on(f"{BASE}/cry"), "the alarm has arrived")
+        work(sink, lambda: f"{BASE}/health" in sink.fault(), "what is left out is named")
+        settle(sink)
+        sink.handle(episode("ended"))
+        settle(sink)
+        kept = retained(broker.port)
+        assert json.loads(kept[f"{BASE}/crying"])["state"] == "OFF"
+        assert kept[f"{BASE}/availability"] == "online"
+        assert f"{BASE}/health" not in kept
+
+
+def test_an_alarm_over_a_silent_limit_is_known_as_undelivered_and_keeps_no_other_back(tmp_path):
+    long = episode().model_copy(update={"device": "x" * 1000})
+    with (
+        limited(tmp_path, "max_packet_size 1000") as broker,
+        Subscriber(broker.port) as hub,
+        running_sink(broker, protocol="3.1.1") as sink,
+    ):
+        sink.handle(long)
+        sink.handle(TestMessage(event_id="t", device="nursery", time=ONSET, source="hub"))
+        work(sink, lambda: hub.on(f"{BASE}/cry"), "the small one has arrived")
+        assert [json.loads(event)["event_type"] for event in hub.on(f"{BASE}/cry")] == ["test"]
+        assert not sink.reached(), "push and speaker must not rely on the hub"
+
+
+# --- on paper -------------------------------------------------------------------------------------
+
+
+STATE = Publication("t", "x" * 2000, retain=True)
+EVENT = Publication("t", "x" * 2000, retain=False)
+
+
+def paper():
+    refusals = Refusals(settings_for(1))
+    limits = BrokerLimits(settings_for(1), refusals)
+    limits.connected(Limits())
+    return limits, refusals
+
+
+def drop(limits, publication, now_s=0.0, *, held=False):
+    limits.sent((1, 1), publication)
+    limits.link_lost(held=held)
+    limits.dropped([(1, 1)], now_s)
+
+
+def test_a_link_that_is_lost_for_another_reason_is_not_laid_to_a_publication():
+    limits, refusals = paper()
+    for _ in range(2 * DROPS):
+        limits.sent((1, 1), STATE)
+        limits.answered((1, 1))
+        limits.link_lost(held=False)
+        limits.dropped([(1, 1)], 0.0)
+        drop(limits, STATE)
+        assert limits.fits(STATE, 0.0)
+        limits.sent((1, 2), STATE)
+        limits.answered((1, 2))
+    assert refusals.first is None
+
+
+@pytest.mark.parametrize(("publication", "first_s"), [(STATE, STATE_AGAIN_S), (EVENT, ALARM_AGAIN_S)])
+def test_what_costs_the_connection_is_tried_again_after_a_pause_that_doubles(publication, first_s):
+    limits, refusals = paper()
+    for _ in range(DROPS):
+        assert limits.fits(publication, 0.0)
+        drop(limits, publication)
+    assert "2000 bytes for t" in str(refusals.first)
+    assert not limits.fits(publication, first_s - 0.1)
+    assert limits.fits(publication, first_s)
+    drop(limits, publication, first_s, held=True)
+    assert not limits.fits(publication, 3 * first_s - 0.1)
+    assert limits.fits(publication, 3 * first_s)
+    limits.sent((2, 1), publication)
+    limits.answered((2, 1))
+    assert refusals.first is None
+
+
+def test_what_is_smaller_than_what_the_broker_has_taken_is_not_blamed():
+    limits, _ = paper()
+    small = Publication("t", "x" * 1900, retain=True)
+    limits.sent((1, 1), STATE)
+    limits.answered((1, 1))
+    for _ in range(2 * DROPS):
+        drop(limits, small)
+        assert limits.fits(small, 0.0)
+
+
+def test_a_broker_that_drops_everybody_makes_us_leave_out_no_availability():
+    limits, _ = paper()
+    online = Publication("t", "online", retain=True)
+    for _ in range(2 * DROPS):
+        drop(limits, online)
+        assert limits.fits(online, 0.0)
+
+
+def test_several_lost_at_once_are_sent_one_by_one_until_a_link_holds():
+    limits, refusals = paper()
+    for _ in range(DROPS):
+        assert not limits.careful, "one loss is nothing special"
+        limits.sent((1, 1), STATE)
+        limits.sent((1, 2), EVENT)
+        limits.dropped([(1, 1), (1, 2)], 0.0)
+    assert limits.careful
+    assert refusals.first is None
+    limits.steady()
+    assert not limits.careful
 
 
 def test_a_broker_without_qos_1_gets_everything_and_the_fault_says_that_nothing_is_confirmed(tmp_path):
@@ -135,6 +240,21 @@ def test_a_broker_that_retains_nothing_gets_everything_and_the_fault_says_so(tmp
         assert "keeps no retained messages" in sink.fault()
 
 
+CONNACK_WITHOUT_PROPERTIES = bytes([0x20, 3, 0, 0, 0])
+
+
+def test_an_alarm_does_not_wait_out_the_pause_of_a_broker_that_drops_us():
+    """It lets us in and hangs up at the alarm; the next try would be a minute later."""
+    with socket.create_server((HOST, 0)) as broker:
+        broker.settimeout(DEADLINE_S)
+        port = broker.getsockname()[1]
+        with running_sink(port, protocol="5", reconnect_min_s=60.0, reconnect_max_s=0.2) as sink:
+            with accepted(broker, CONNACK_WITHOUT_PROPERTIES):
+                work(sink, lambda: sink.stats().connected, "it is connected")
+                sink.handle(episode())
+            work(sink, lambda: select.select([broker], [], [], 0)[0], "it comes again", timeout_s=30.0)
+
+
 CONNACK_RECEIVE_MAXIMUM_1 = bytes([0x20, 6, 0, 0, 3, 0x21, 0, 1])
 
 
@@ -156,10 +276,10 @@ def test_no_more_is_on_its_way_than_the_broker_asked_for():
     assert packets(seen).count(3) == 1, "one PUBLISH without an answer"
 
 
-def accepted(broker):
+def accepted(broker, connack=CONNACK_RECEIVE_MAXIMUM_1):
     connection, _ = broker.accept()
     connection.recv(4096)
-    connection.sendall(CONNACK_RECEIVE_MAXIMUM_1)
+    connection.sendall(connack)
     return connection
 
 

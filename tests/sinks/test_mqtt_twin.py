@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import select
+import socket
+import threading
 
 import pytest
 
@@ -19,7 +22,7 @@ from monitor.sinks.mqtt_twin import (
     Sign,
     TwinWatch,
 )
-from tests.broker import Mosquitto, Subscriber, retained
+from tests.broker import HOST, Mosquitto, Subscriber, retained
 from tests.sinks.messages import episode, health
 from tests.sinks.mqtt_room import BASE, Clock, running_sink, settings_for, settle, work
 
@@ -157,6 +160,69 @@ def test_an_access_list_of_the_last_release_is_no_fault(tmp_path):
         sink.handle(episode())
         settle(sink)
         assert sink.fault() == ""
+
+
+@pytest.mark.broker
+def test_a_broker_that_hangs_up_at_a_forbidden_topic_gets_the_alarm_all_the_same(mosquitto):
+    with (
+        gate(mosquitto.port, closes_at=b"nursery/instance") as port,
+        Subscriber(mosquitto.port) as hub,
+        running_sink(port, **ATTIC) as sink,
+    ):
+        sink.handle(episode())
+        work(sink, lambda: hub.on(f"{BASE}/cry"), "the alarm has arrived")
+        settle(sink)
+        assert json.loads(retained(mosquitto.port)[f"{BASE}/crying"])["state"] == "ON"
+
+
+@pytest.mark.broker
+def test_a_claim_that_was_made_while_we_were_away_is_not_heard_as_one_of_now(mosquitto):
+    cut = threading.Event()
+    with (
+        gate(mosquitto.port, cut=cut) as port,
+        Subscriber(mosquitto.port) as other,
+        running_sink(port, protocol="5", **CELLAR) as sink,
+    ):
+        settle(sink)
+        cut.set()
+        work(sink, lambda: not sink.stats().connected, "the link is lost")
+        other.publish(f"{BASE}/instance", CLAIM.publication(Topics.of(settings_for(1))).payload)
+        cut.clear()
+        settle(sink)
+        assert sink.fault() == ""
+
+
+@contextlib.contextmanager
+def gate(target_port, *, closes_at=None, cut=None):
+    """A way to the broker: closed while ``cut`` is set, and to a client that says ``closes_at``."""
+    cut = cut or threading.Event()
+    with socket.create_server((HOST, 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):  # the server socket is closed at the end
+                while True:
+                    client = server.accept()[0]
+                    with client, socket.create_connection((HOST, target_port)) as target:
+                        pump(client, target, closes_at, cut)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            cut.set()
+            thread.join()
+
+
+def pump(client, target, closes_at, cut):
+    to = {client: target, target: client}
+    while not cut.is_set():
+        for ready in select.select(list(to), [], [], 0.05)[0]:
+            data = ready.recv(65536)
+            if not data or (closes_at is not None and ready is client and closes_at in data):
+                return
+            to[ready].sendall(data)
 
 
 # --- on paper -------------------------------------------------------------------------------------
