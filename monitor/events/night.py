@@ -43,6 +43,20 @@ def span_of(evening: date) -> tuple[datetime, datetime]:
     return noon.astimezone(), (noon + timedelta(days=1)).astimezone()
 
 
+def joined(earlier: Night, later: Night) -> Night:
+    """One night made of two parts, of which a disk handed over the first one late."""
+    if earlier.evening != later.evening:
+        return later
+    return Night(
+        evening=later.evening,
+        episodes=earlier.episodes + later.episodes,
+        finished_crying_s=earlier.finished_crying_s + later.finished_crying_s,
+        longest_calm_s=max(earlier.longest_calm_s, later.longest_calm_s),
+        last_cry_at=later.last_cry_at or earlier.last_cry_at,
+        last_episode_id=later.last_episode_id or earlier.last_episode_id,
+    )
+
+
 class NightTally:
     """Adds up. ``local`` times carry their zone; a new night begins with the first look after noon."""
 

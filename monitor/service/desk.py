@@ -19,7 +19,7 @@ from monitor.commands import CAUSE_OPTIONS, PRESS, Control, Request
 from monitor.errors import RequestError
 from monitor.events.alert import AlertTracker
 from monitor.events.bus import MessageQueue
-from monitor.events.night import Night, NightTally, evening_of
+from monitor.events.night import Night, NightTally, evening_of, joined
 from monitor.messages import (
     AlertMessage,
     AnyMessage,
@@ -113,7 +113,8 @@ class Desk:
         self._hold_s = hold_s
         self._writer = StateWriter()
         self._settings = Kept(folder, "controls.json", Settings(), self._writer)
-        self._night_file = Kept(folder, "night.json", Night(evening=evening_of(now.local)), self._writer)
+        tonight = Night(evening=evening_of(now.local))
+        self._night_file = Kept(folder, "night.json", tonight, self._writer, join=joined)
         self._causes = Kept(folder, "causes.json", ConfirmedCauses(), self._writer)
         self._tally = NightTally(self._night_file.value)
         self._alert = AlertTracker(acknowledged_for)
@@ -181,6 +182,7 @@ class Desk:
             self._settings.keep_again()
             self._order(self._settings.value.orders)
             self._tell_controls(now)
+        self._night_file.value = self._tally.night
         if self._night_file.arrived():
             self._tally.night = self._night_file.value
             self._tell_night(now)

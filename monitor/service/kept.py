@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,10 +25,20 @@ class Kept(Generic[M]):
     the value comes later, see :meth:`arrived`.
     """
 
-    def __init__(self, folder: Path | None, name: str, default: M, writer: StateWriter) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        name: str,
+        default: M,
+        writer: StateWriter,
+        *,
+        join: Callable[[M, M], M] | None = None,
+    ) -> None:
+        """``join`` makes one of the file's value and ours where it is read late; not set: field by field."""
         self._path = None if folder is None else folder / name
         self._writer = writer
         self._default = default
+        self._join = join
         self._load_fault = ""
         self._is_read = self._path is None
         self.value = default.model_copy(deep=True)
@@ -50,7 +61,7 @@ class Kept(Generic[M]):
             if content is None:
                 return False
             self._load_fault = ""
-            self.value = _joined(type(self.value).model_validate_json(content), self.value, self._default)
+            self.value = self._joined(type(self.value).model_validate_json(content))
         except FileNotFoundError:
             self._load_fault = ""
         except OSError as error:
@@ -74,6 +85,12 @@ class Kept(Generic[M]):
     def keep_again(self) -> None:
         """Somebody took the file away."""
         self.keep(self.value)
+
+    def _joined(self, earlier: M) -> M:
+        ours, untouched = self.value, self.value == self._default
+        if self._join is not None and not untouched:
+            return self._join(earlier, ours)
+        return _joined(earlier, ours, self._default)
 
     def _put_aside(self, path: Path, error: ValidationError) -> None:
         damaged = path.with_suffix(".damaged")

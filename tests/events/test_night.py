@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.events.night import Night, NightTally, evening_of
+from monitor.events.night import Night, NightTally, evening_of, joined
 from tests.sinks.messages import ONSET, episode
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -100,3 +100,19 @@ def test_a_night_in_which_the_clocks_go_back_is_one_night():
         )
     assert counted.night.evening == at.date()
     assert counted.night.longest_calm_s == 12 * 3600
+
+
+def test_two_parts_of_a_night_are_one_and_another_night_is_none_of_it():
+    later = Night(evening=date(2026, 11, 22), episodes=1, finished_crying_s=40.0, last_episode_id="b")
+    earlier = Night(
+        evening=date(2026, 11, 22),
+        episodes=5,
+        finished_crying_s=600.0,
+        longest_calm_s=9.0,
+        last_episode_id="a",
+    )
+    both = joined(earlier, later)
+    assert (both.episodes, both.finished_crying_s, both.longest_calm_s) == (6, 640.0, 9.0)
+    assert both.last_episode_id == "b"
+    assert joined(earlier, Night(evening=date(2026, 11, 22))) == earlier
+    assert joined(earlier.model_copy(update={"evening": date(2026, 11, 21)}), later) == later

@@ -1,6 +1,7 @@
 """The desk with its real parts: requests as they come from a hub, episodes from a bus, files on disk."""
 
-from datetime import UTC, datetime, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -8,6 +9,7 @@ from structlog.testing import capture_logs
 from monitor.commands import Control, Request
 from monitor.detect.settings import Tuning
 from monitor.events.bus import MessageBus
+from monitor.events.night import Night
 from monitor.messages import (
     AlertMessage,
     ConfirmedCauseMessage,
@@ -21,6 +23,7 @@ from monitor.service.detector import Orders
 from monitor.service.requests import RequestBox
 from monitor.service.restarts import AT_MOST, FORGETFUL_NOT_BEFORE_S, NOT_BEFORE_S
 from tests.access import out_of_reach
+from tests.broker import wait_until
 from tests.sinks.messages import episode
 
 START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -325,3 +328,26 @@ def test_files_out_of_reach_are_said_and_defaults_count(tmp_path):
         room = Room(folder)
     assert "cannot be read" in room.desk.faults[0]
     assert room.orders == [Orders()]
+
+
+def test_a_night_that_the_disk_hands_over_late_adds_up_with_what_was_heard_meanwhile(tmp_path):
+    file = tmp_path / "night.json"
+    os.mkfifo(file)  # whoever reads waits until somebody writes
+    room = Room(tmp_path)
+    room.hear(episode("started"), episode("ended"))
+    assert room.last(NightMessage).episodes == 1
+    evening = date.fromisoformat(room.last(NightMessage).night)
+    earlier = Night(evening=evening, episodes=5, finished_crying_s=600.0, longest_calm_s=3000.0)
+    file.write_text(earlier.model_dump_json())
+
+    def is_taken_over():
+        room.after(1.0)
+        return room.last(NightMessage).episodes == 6
+
+    wait_until(is_taken_over, "the disk has answered")
+    night = room.last(NightMessage)
+    assert (night.crying_s, night.longest_calm_s) == (600.7, 3000.0)
+    assert night.last_cry_at is not None
+    wait_until(file.is_file, "it is kept")
+    assert Night.model_validate_json(file.read_bytes()).episodes == 6
+    room.desk.close(room.now)
