@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +51,8 @@ class SoundFileReader:
 
     @property
     def duration_s(self) -> float | None:
-        """Length by the header; None where it does not know, or where there are several."""
-        frames = self._sound.frames
-        return None if frames is None or self._has_several else frames / self.rate_hz
+        """Length by the headers; None where one does not know."""
+        return self._duration_s
 
     @property
     def description(self) -> str:
@@ -106,10 +106,11 @@ class SoundFileReader:
             raise AudioFileError(f"{self._path} is empty: it has 0 bytes.", "Was the recording interrupted?")
         for find in (find_links, find_links_after_garbage):
             self._coming = deque(find(self._bytes))
-            self._has_several = len(self._coming) > 1
+            links = tuple(self._coming)
             self._undecoded = 0
             sound = self._next()
             if sound is not None:
+                self._duration_s = _length_s(self._bytes, links, self._channel)
                 return sound
         if self._bytes.failure:
             raise AudioFileError(f"{self._path} cannot be read: {self._bytes.failure}.")
@@ -151,6 +152,21 @@ def _opened(file: FileBytes, link: Link, channel: int) -> SoundLink:
     raise UndecodableError(
         f"a sample rate of {sound.rate_hz} Hz is outside {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
     )
+
+
+def _length_s(file: FileBytes, links: Iterable[Link], channel: int) -> float | None:
+    """All that can be decoded, with what is lost in between; None where a header does not know."""
+    length_s = 0.0
+    for link in links:
+        try:
+            sound = _opened(file, link, channel)
+        except UndecodableError:
+            continue
+        sound.close()
+        if sound.frames is None:
+            return None
+        length_s += sound.frames / sound.rate_hz + (sound.lost_before_s if length_s else 0.0)
+    return length_s
 
 
 def _check_channel(path: Path, sound: SoundLink, channel: int) -> None:

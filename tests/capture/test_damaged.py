@@ -217,3 +217,18 @@ def test_a_recording_that_ends_within_its_tag_is_not_called_absent(tmp_path: Pat
     with pytest.raises(AudioFileError) as caught:
         SoundFileReader(path, 0)
     assert "does not exist" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in KINDS if kind.copies > 1 and not kind.says and "count 0" not in kind.name],
+    ids=lambda kind: kind.name,
+)
+def test_joined_recordings_are_as_long_as_all_of_them(kind: Damaged, tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(kind.data)
+    audio, _, _ = heard(path)
+    reader = SoundFileReader(path, 0)
+    duration_s = reader.duration_s
+    reader.close()
+    assert duration_s == pytest.approx(len(audio) / RATE_HZ, abs=0.1 * kind.copies)
