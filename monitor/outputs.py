@@ -188,9 +188,12 @@ class Output:
         return self._path == STANDARD_OUTPUT or identity(self._path) == (status.st_dev, status.st_ino)
 
     def _translated(self, error: OSError) -> MonitorError:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         return self._unwritable(
             f"{self._shown} cannot be written: {error.strerror}.",
-            "Name a file in an existing folder that you may write to.",
+            "Make room there, or name a file on another disk."
+            if is_full
+            else "Name a file in an existing folder that you may write to.",
         )
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,3 +132,8 @@ def test_standard_output_by_name_is_appended_to_as_the_shell_says(tmp_path):
     with log.open("ab") as stream:
         subprocess.run([sys.executable, "-c", program], stdout=stream, check=True, timeout=60)
     assert log.read_text() == "before\nnew\n"
+
+
+def test_a_full_disk_gets_the_remedy_of_its_own():
+    with pytest.raises(ConfigError, match=r"No space left on device\. Make room there"):
+        output(Path("/dev/full")).write(OURS)

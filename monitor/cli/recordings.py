@@ -31,16 +31,20 @@ def recordings(paths: Sequence[Path], report: Report = complain) -> list[Path]:
     Raises ConfigError where there is nothing to read at all.
     """
     found: list[Path] = []
+    is_closed = False
     for path in paths:
         if not _is_folder(path):
             found.append(path)  # what is wrong with it, if anything, its reader says best
             continue
         folder = _Folder(path)
         found += folder.recordings
+        is_closed = is_closed or folder.is_closed
         for sentence in folder.passed_over():
             report(sentence)
     if not found:
         shown = ", ".join(plain(str(path)) for path in paths)
+        if is_closed:  # nobody knows what they hold
+            raise ConfigError(f"No recording was found in {shown}.", "Name a folder that you may read.")
         folders = f"The folder {shown} holds" if len(paths) == 1 else f"The folders {shown} hold"
         raise ConfigError(
             f"{folders} no recordings that can be read ({', '.join(sorted(AUDIO_SUFFIXES))}).",
@@ -58,6 +62,11 @@ class _Folder:
         self._unreadable: Counter[str] = Counter()
         self._entered = {identity(path)}
         self.recordings = sorted(self._search())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it, or a folder in it, cannot be searched."""
+        return bool(self._closed)
 
     def passed_over(self) -> Iterator[str]:
         """One sentence for everything that will not be heard."""

@@ -14,6 +14,7 @@ from monitor.cli import main
 from monitor.cli.recordings import recordings
 from monitor.cli.scan_formats import results_writer
 from monitor.cli.scanner import FoundEpisode, Scanned
+from monitor.errors import ConfigError
 from tests.access import out_of_reach
 from tests.cli.programs import Program
 
@@ -198,9 +199,10 @@ def test_a_subfolder_out_of_reach_is_reported_and_the_rest_is_found():
         (folder / "closed").mkdir()
         with out_of_reach(folder / "closed"):
             assert recordings([folder], complaints.append) == [folder / "a.wav"]
-    assert complaints == [
-        f"The folder {folder / 'closed'} cannot be searched: Permission denied. Check the access rights."
-    ]
+            with pytest.raises(ConfigError, match="No recording was found in "):
+                recordings([folder / "closed"], complaints.append)
+    closed = f"The folder {folder / 'closed'} cannot be searched: Permission denied. Check the access rights."
+    assert complaints == [closed, closed]
 
 
 def test_links_in_a_circle_end_and_linked_folders_are_searched(folder, tmp_path, capsys):
