@@ -79,6 +79,10 @@ class SdCard:
     def clear(self) -> None:
         (self.path / "ballast").unlink(missing_ok=True)
 
+    def flush(self) -> None:
+        """Have written what waits: a freeze does it first, and takes seconds for it below a busy machine."""
+        _run("sync", "--file-system", str(self.path))
+
     def freeze(self) -> None:
         """Whoever writes now waits, and cannot be killed."""
         if self._server is None:

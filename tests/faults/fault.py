@@ -100,6 +100,8 @@ class Fault:
     later_s: float = 0.0
     """By how much more the cry is late by the nature of the fault, and ``later_why`` that is."""
     later_why: str = ""
+    first: Callable[[Any], None] | None = None
+    """What is made ready before the fault begins, and takes time that is not the service's."""
     meanwhile: Callable[[Any], None] | None = None
     """What happens when the cry has been delivered and the fault is still there."""
     then: Callable[[Any], None] | None = None
@@ -185,6 +187,8 @@ class _Measured:
     def disturb(self) -> None:
         """Inject; the baby cries at once; wait for what is said and for who hears of the cry."""
         fault, house = self._fault, self._house
+        if fault.first is not None:
+            fault.first(house)
         began_s = time.monotonic()
         fault.inject(house)
         if not fault.deaf:
