@@ -15,6 +15,11 @@ ARENAS: Final = 2
 TRIM_EVERY_S: Final = 10.0
 """Half a millisecond each on a PC with the daemon's heap."""
 
+MAPPED_FROM: Final = 128 * 1024
+"""Bytes. Bigger blocks are mapped by themselves and go back at once: glibc starts with this limit too, but
+raises it whenever such a block is freed, up to 32 MB."""
+
+_M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 """Of glibc's malloc.h."""
 
@@ -22,10 +27,11 @@ _libc: Final = ctypes.CDLL(None)
 
 
 def share_arenas() -> None:
-    """Let all threads share two arenas. Call it before the first thread is made."""
+    """Let all threads share two arenas without big blocks. Call it before the first thread is made."""
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)
 
 
 class HeapTrimmer:

@@ -88,7 +88,7 @@ class Form:
     shared: bool = False
     busy_s: float = 0.25
     """How long to wait for another process that holds the file."""
-    cache_kb: int = 256
+    cache_kb: int = 64
 
     @property
     def pragmas(self) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ TABLES: Final = {table: tuple(field.name for field in fields(record)) for table,
 """Columns, in the order of the records' fields, whose names they bear."""
 
 FORM: Final = Form(
-    _MIGRATIONS, TABLES, application_id=APPLICATION_ID, shared=True, busy_s=_WRITER_WAITS_S, cache_kb=512
+    _MIGRATIONS, TABLES, application_id=APPLICATION_ID, shared=True, busy_s=_WRITER_WAITS_S, cache_kb=128
 )
 
 
