@@ -240,9 +240,10 @@ def _footprint_rows(seen: Sequence[Sample]) -> Iterator[tuple[str, str]]:
         "RSS, MB first / last / highest",
         " / ".join(f"{kb / 1e3:.1f}" for kb in (memory[0], memory[-1], max(memory))),
     )
-    growth = growth_of(seen)
-    if growth is not None:
-        yield "RSS, kB in an hour of audio after the first tenth (95 %)", str(growth)
+    for after, words in ((0.1, "after the first tenth"), (0.5, "in the second half")):
+        growth = growth_of(seen, after=after)
+        if growth is not None:
+            yield f"RSS, kB in an hour of audio {words} (95 %)", str(growth)
     for what in ("files", "threads"):
         counts = [getattr(sample.footprint, what) for sample in seen]
         yield f"{what}, first / last / range", f"{counts[0]} / {counts[-1]} / {min(counts)}-{max(counts)}"
@@ -253,9 +254,9 @@ def _footprint_rows(seen: Sequence[Sample]) -> Iterator[tuple[str, str]]:
         yield f"{name}, kB first / last / largest", f"{found[0]:.1f} / {found[-1]:.1f} / {max(found):.1f}"
 
 
-def growth_of(seen: Sequence[Sample]) -> Slope | None:
-    """Of memory, in kB an hour of audio; the first tenth is warm-up. None for too few samples."""
-    warm = [sample for sample in seen if sample.audio_s >= 0.1 * seen[-1].audio_s]
+def growth_of(seen: Sequence[Sample], *, after: float) -> Slope | None:
+    """Of memory, in kB an hour of audio, when the share ``after`` has passed. None for too few samples."""
+    warm = [sample for sample in seen if sample.audio_s >= after * seen[-1].audio_s]
     if len(warm) < FEWEST:
         return None
     return slope([s.audio_s / 3600 for s in warm], [s.footprint.rss_kb for s in warm])
