@@ -78,8 +78,11 @@ class Keeper:
 
     @property
     def hangs(self) -> bool:
-        """Whether ``work`` has been waiting for longer than anybody waits for it. Takes no lock."""
-        return self.busy_s > self._within_s
+        """Whether ``work`` has been waiting for longer than anybody waits for it. Takes no lock.
+
+        Somebody who has waited in vain decides it for all: the call began a moment after the wait did.
+        """
+        return self._busy_since_s is not None and (self._told or self.busy_s > self._within_s)
 
     @property
     def busy_s(self) -> float:
