@@ -19,7 +19,7 @@ from monitor.words import plain
 def forget_lines(file: Path, span: Span, ids: Collection[str]) -> int:
     """Delete the lines whose time lies in ``span`` or that name one of ``ids``; how many went.
 
-    What is no regular file (a pipe, standard output) holds none. Raises MonitorError, for a file that holds
+    A pipe or standard output holds none. Raises MonitorError, for a file that holds
     something other than messages too.
     """
     try:

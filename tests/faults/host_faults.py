@@ -18,8 +18,8 @@ from tests.faults.office import FIRMWARE, TEMPERATURE, VOLTAGE, OfficeHouse
 
 SET = "cradlewatch/nursery/set/sensitivity"
 WITHHELD_WHY = (
-    "the broker's confirmations are withheld until the speaker sounds, and 20 unconfirmed messages, which "
-    "a cry makes in seconds, hold back what comes after them"
+    "6.8 and 7.9 s were seen on a busy machine, presumably because the broker's confirmations are withheld "
+    "until the speaker sounds and 20 unconfirmed messages hold back the next"
 )
 DISK_WHY = "the disk is looked at every 2 s, and what hangs is waited for 1 s"
 
